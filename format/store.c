@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "format/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "format/cleanup.h"
+#include "format/fdio.h"
+#include "format/layout.h"
+#include "format/name.h"
+
+#define STORE_PRIVATE ".sandckpt"
+#define STORE_STAGING ".sandckpt/staging"
+#define STORE_VERSION "sandckpt 1\n"
+#define STORE_FILE_MAX 64 /* bytes of version and default */
+#define STORE_ID_SIZE 33  /* 32 hex digits and a NUL */
+
+struct ckpt_store {
+	int fd;
+	uid_t uid;
+	gid_t gid;
+	bool read_only;
+};
+
+struct ckpt_stage {
+	struct ckpt_store *store; /* not owned */
+	int staging_fd;
+	int fd; /* holds the flock that keeps sweepers away */
+	char id[STORE_ID_SIZE];
+	bool committed;
+};
+
+/* 1 with the word in @ret, 0 when the file is absent. */
+static int store_read_word(int dirfd, const char *path, char ret[STORE_FILE_MAX + 1])
+{
+	cleanup_free void *text = NULL;
+	size_t len;
+	int r;
+
+	r = ckpt_fd_read_all(dirfd, path, STORE_FILE_MAX, &text, &len);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+
+	memcpy(ret, text, len + 1);
+	return 1;
+}
+
+static int store_check_version(int dirfd)
+{
+	char word[STORE_FILE_MAX + 1];
+	int r;
+
+	r = store_read_word(dirfd, STORE_PRIVATE "/version", word);
+	if (r <= 0)
+		return r;
+
+	return strcmp(word, STORE_VERSION) == 0 ? 0 : -EPROTONOSUPPORT;
+}
+
+/**
+ * ckpt_store_open_at() - take a directory as a store
+ * @dirfd: O_RDONLY fd of the directory; the store owns it on success
+ * @read_only: nothing will be written, .sandckpt included
+ * @ret: freed by ckpt_store_free()
+ *
+ * Any directory is a store; .sandckpt/ is made by the first write.
+ *
+ * Return: 0; -ENOTDIR; -EPROTONOSUPPORT when .sandckpt/version names a format that is not ours;
+ * -ENOMEM; -EIO and the like.
+ */
+int ckpt_store_open_at(int dirfd, bool read_only, struct ckpt_store **ret)
+{
+	struct ckpt_store *store;
+	struct stat st;
+	int r;
+
+	if (fstat(dirfd, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+
+	r = store_check_version(dirfd);
+	if (r < 0)
+		return r;
+
+	store = malloc(sizeof(*store));
+	if (!store)
+		return -ENOMEM;
+
+	*store = (struct ckpt_store){
+		.fd = dirfd,
+		.uid = st.st_uid,
+		.gid = st.st_gid,
+		.read_only = read_only,
+	};
+	*ret = store;
+	return 0;
+}
+
+/**
+ * ckpt_store_open() - open a store by path
+ * @create: make the directory (0700) when it is missing and its parent is there
+ *
+ * Return: 0; as open(2), mkdir(2), ckpt_store_open_at().
+ */
+int ckpt_store_open(const char *path, bool create, bool read_only, struct ckpt_store **ret)
+{
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	if (create && !read_only && mkdir(path, 0700) < 0 && errno != EEXIST)
+		return -errno;
+
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	r = ckpt_store_open_at(fd, read_only, ret);
+	if (r < 0)
+		return r;
+
+	steal_fd(&fd);
+	return 0;
+}
+
+struct ckpt_store *ckpt_store_free(struct ckpt_store *store)
+{
+	if (store)
+		close_fd(store->fd);
+	free(store);
+	return NULL;
+}
+
+/* The store's directory; stays the store's. */
+int ckpt_store_fd(const struct ckpt_store *store)
+{
+	return store->fd;
+}
+
+uid_t ckpt_store_owner(const struct ckpt_store *store)
+{
+	return store->uid;
+}
+
+gid_t ckpt_store_group(const struct ckpt_store *store)
+{
+	return store->gid;
+}
+
+/**
+ * ckpt_store_form() - how a checkpoint is kept when nobody says
+ *
+ * Return: 0; -EPROTONOSUPPORT when .sandckpt/default is neither of our words.
+ */
+int ckpt_store_form(struct ckpt_store *store, enum ckpt_store_form *ret)
+{
+	char word[STORE_FILE_MAX + 1];
+	int r;
+
+	r = store_read_word(store->fd, STORE_PRIVATE "/default", word);
+	if (r < 0)
+		return r;
+
+	if (r == 0 || strcmp(word, "plain\n") == 0)
+		*ret = CKPT_FORM_PLAIN;
+	else if (strcmp(word, "packed\n") == 0)
+		*ret = CKPT_FORM_PACKED;
+	else
+		return -EPROTONOSUPPORT;
+	return 0;
+}
+
+/**
+ * ckpt_store_has_room() - whether so much more would leave the reserve alone
+ * @reserve_percent: of the filesystem's size, what is to stay free
+ * @bytes: about to be written
+ *
+ * Return: 0; -ENOSPC; as fstatvfs(3).
+ */
+int ckpt_store_has_room(struct ckpt_store *store, unsigned reserve_percent, uint64_t bytes)
+{
+	struct statvfs st;
+	uint64_t free_bytes, reserve;
+
+	if (fstatvfs(store->fd, &st) < 0)
+		return -errno;
+
+	free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	reserve = (uint64_t)st.f_blocks * st.f_frsize / 100 * reserve_percent;
+	if (free_bytes < reserve || free_bytes - reserve < bytes)
+		return -ENOSPC;
+	return 0;
+}
+
+/**
+ * ckpt_store_lookup() - open the checkpoint of a name
+ * @ret: O_RDONLY fd of its directory, owned by the caller
+ *
+ * Return: 0; -ENOENT when there is none, be the name impossible, a stray, a link, or not yet whole.
+ */
+int ckpt_store_lookup(struct ckpt_store *store, const char *name, int *ret)
+{
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	if (ckpt_name_check(name) < 0)
+		return -ENOENT;
+
+	fd = openat(store->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+
+	r = ckpt_layout_is_checkpoint(fd);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return -ENOENT;
+
+	*ret = steal_fd(&fd);
+	return 0;
+}
+
+/**
+ * ckpt_store_each() - call @visit for the name of every whole checkpoint
+ *
+ * What another program is writing, or has hurt, is passed over.
+ *
+ * Return: 0; what @visit returned when that was not 0; as openat(2), readdir(3).
+ */
+int ckpt_store_each(struct ckpt_store *store, ckpt_store_visit_t visit, void *userdata)
+{
+	cleanup_dir DIR *dir = NULL;
+	cleanup_fd int fd = -EBADF;
+	struct dirent *de;
+	int r;
+
+	fd = openat(store->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (!dir)
+		return -errno;
+	steal_fd(&fd);
+
+	for (;;) {
+		cleanup_fd int entry_fd = -EBADF;
+
+		errno = 0;
+		de = readdir(dir);
+		if (!de)
+			return -errno;
+		if (de->d_type != DT_DIR && de->d_type != DT_UNKNOWN)
+			continue;
+		if (ckpt_store_lookup(store, de->d_name, &entry_fd) < 0)
+			continue;
+		r = visit(userdata, de->d_name);
+		if (r != 0)
+			return r;
+	}
+}
+
+/* NFS and others know no RENAME_NOREPLACE; a directory is replaced by rename only when empty. */
+static int store_rename_noreplace(int from_fd, const char *from, int to_fd, const char *to)
+{
+	struct stat st;
+
+	if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+
+	if (fstatat(to_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	if (errno != ENOENT)
+		return -errno;
+	if (renameat(from_fd, from, to_fd, to) < 0)
+		return errno == ENOTEMPTY ? -EEXIST : -errno;
+	return 0;
+}
+
+/**
+ * ckpt_store_rename() - give a checkpoint another name, durably
+ *
+ * Nothing inside changes: the name in meta.json is rendered from the directory's.
+ *
+ * Return: 0; -ENOENT; -EINVAL or -ENAMETOOLONG for a name that cannot be; -EEXIST; -EROFS.
+ */
+int ckpt_store_rename(struct ckpt_store *store, const char *from, const char *to)
+{
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	if (store->read_only)
+		return -EROFS;
+	r = ckpt_name_check(to);
+	if (r < 0)
+		return r;
+	r = ckpt_store_lookup(store, from, &fd);
+	if (r < 0)
+		return r;
+	r = store_rename_noreplace(store->fd, from, store->fd, to);
+	if (r < 0)
+		return r;
+
+	return fsync(store->fd) < 0 ? -errno : 0;
+}
+
+static int store_write_version(int private_fd)
+{
+	char tmp[sizeof("version.") + STORE_ID_SIZE];
+	uint64_t id;
+	int r;
+
+	if (faccessat(private_fd, "version", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+		return -EIO;
+
+	snprintf(tmp, sizeof(tmp), "version.%016" PRIx64, id);
+	r = ckpt_fd_write_file(private_fd, tmp, 0600, STORE_VERSION, strlen(STORE_VERSION));
+	if (r < 0)
+		return r;
+	/* Two writers at once both bring the same bytes. */
+	if (renameat(private_fd, tmp, private_fd, "version") < 0) {
+		r = -errno;
+		(void)unlinkat(private_fd, tmp, 0);
+		return r;
+	}
+	return 0;
+}
+
+/* Makes .sandckpt/ where it is missing; *ret is its staging directory. */
+static int store_open_staging(struct ckpt_store *store, int *ret)
+{
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	if (store->read_only)
+		return -EROFS;
+	r = ckpt_fd_mkdir(store->fd, STORE_PRIVATE, 0700, &fd);
+	if (r < 0)
+		return r;
+	r = store_write_version(fd);
+	if (r < 0)
+		return r;
+
+	return ckpt_fd_mkdir(fd, "staging", 0700, ret);
+}
+
+static int store_new_id(char ret[STORE_ID_SIZE])
+{
+	uint64_t random[2];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return -EIO;
+	snprintf(ret, STORE_ID_SIZE, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+	return 0;
+}
+
+/**
+ * ckpt_store_remove() - take a checkpoint out of the store, durably
+ *
+ * It is renamed away in one step; ckpt_store_sweep() gives its space back.
+ *
+ * Return: 0; -ENOENT; -EROFS; as rename(2).
+ */
+int ckpt_store_remove(struct ckpt_store *store, const char *name)
+{
+	cleanup_fd int fd = -EBADF, staging_fd = -EBADF;
+	char id[STORE_ID_SIZE];
+	int r;
+
+	if (store->read_only)
+		return -EROFS;
+	r = ckpt_store_lookup(store, name, &fd);
+	if (r < 0)
+		return r;
+	r = store_open_staging(store, &staging_fd);
+	if (r < 0)
+		return r;
+	r = store_new_id(id);
+	if (r < 0)
+		return r;
+	if (renameat(store->fd, name, staging_fd, id) < 0)
+		return -errno;
+
+	return fsync(store->fd) < 0 ? -errno : 0;
+}
+
+static void store_sweep_one(int staging_fd, const char *name)
+{
+	cleanup_fd int fd = -EBADF;
+
+	fd = openat(staging_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	/* Locked: somebody is writing it. What cannot be opened stays until it can. */
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	(void)ckpt_fd_remove_tree(staging_fd, name);
+}
+
+/**
+ * ckpt_store_sweep() - drop what lies in staging and nobody holds: removed or interrupted
+ *
+ * May take as long as the filesystem needs to free the blocks.
+ *
+ * Return: 0, also where there is no staging directory; -EROFS; as open(2).
+ */
+int ckpt_store_sweep(struct ckpt_store *store)
+{
+	cleanup_dir DIR *dir = NULL;
+	cleanup_fd int fd = -EBADF;
+	struct dirent *de;
+
+	if (store->read_only)
+		return -EROFS;
+	fd = ckpt_fd_open_beneath(store->fd, STORE_STAGING, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	dir = fdopendir(fd);
+	if (!dir)
+		return -errno;
+
+	for (;;) {
+		errno = 0;
+		de = readdir(dir);
+		if (!de)
+			break;
+		if (de->d_name[0] != '.')
+			store_sweep_one(fd, de->d_name);
+	}
+
+	steal_fd(&fd); /* closedir() closes it */
+	return -errno;
+}
+
+/* A sweeper may take the directory between mkdir and flock: then it has no name any more. */
+static int stage_try(struct ckpt_stage *stage)
+{
+	cleanup_fd int fd = -EBADF;
+	struct stat st;
+	int r;
+
+	r = store_new_id(stage->id);
+	if (r < 0)
+		return r;
+	r = ckpt_fd_mkdir(stage->staging_fd, stage->id, 0700, &fd);
+	if (r == -ENOENT)
+		return -EAGAIN;
+	if (r < 0)
+		return r;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	if (fstatat(stage->staging_fd, stage->id, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? -EAGAIN : -errno;
+
+	stage->fd = steal_fd(&fd);
+	return 0;
+}
+
+/**
+ * ckpt_stage_new() - begin a checkpoint: an empty directory nobody sees
+ * @store: must outlive the stage
+ *
+ * Return: 0; -EROFS; -ENOSPC; as mkdir(2), flock(2).
+ */
+int ckpt_stage_new(struct ckpt_store *store, struct ckpt_stage **ret)
+{
+	struct ckpt_stage *stage;
+	int r;
+
+	stage = malloc(sizeof(*stage));
+	if (!stage)
+		return -ENOMEM;
+	*stage = (struct ckpt_stage){ .store = store, .staging_fd = -EBADF, .fd = -EBADF };
+
+	r = store_open_staging(store, &stage->staging_fd);
+	if (r == 0)
+		do
+			r = stage_try(stage);
+		while (r == -EAGAIN);
+	if (r < 0) {
+		close_fd(stage->staging_fd);
+		free(stage);
+		return r;
+	}
+
+	*ret = stage;
+	return 0;
+}
+
+/* The directory to fill; stays the stage's. */
+int ckpt_stage_fd(const struct ckpt_stage *stage)
+{
+	return stage->fd;
+}
+
+/**
+ * ckpt_stage_sync() - make what was staged durable, without showing it
+ *
+ * Return: 0; -ENOSPC, -EDQUOT, -EIO.
+ */
+int ckpt_stage_sync(struct ckpt_stage *stage)
+{
+	return ckpt_fd_sync_tree(stage->fd);
+}
+
+/**
+ * ckpt_stage_commit() - show what was staged and synced, in one durable rename
+ * @name: its name in the store; not in use
+ *
+ * After a failure nothing is to be seen of it, and another name may be tried.
+ *
+ * Return: 0; -EEXIST; -EINVAL, -ENAMETOOLONG for a name that cannot be; -ENOSPC, -EIO.
+ */
+int ckpt_stage_commit(struct ckpt_stage *stage, const char *name)
+{
+	int store_fd = stage->store->fd;
+	int r;
+
+	r = ckpt_name_check(name);
+	if (r < 0)
+		return r;
+	r = store_rename_noreplace(stage->staging_fd, stage->id, store_fd, name);
+	if (r < 0)
+		return r;
+
+	/* A name that may be gone after a crash must not be shown as durable. */
+	if (fsync(store_fd) < 0) {
+		r = -errno;
+		(void)renameat(store_fd, name, stage->staging_fd, stage->id);
+		return r;
+	}
+
+	stage->committed = true;
+	return 0;
+}
+
+struct ckpt_stage *ckpt_stage_free(struct ckpt_stage *stage)
+{
+	if (!stage)
+		return NULL;
+	if (!stage->committed)
+		(void)ckpt_fd_remove_tree(stage->staging_fd, stage->id);
+	close_fd(stage->fd);
+	close_fd(stage->staging_fd);
+	free(stage);
+	return NULL;
+}
