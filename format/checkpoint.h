@@ -24,6 +24,11 @@
 #define CKPT_FDS_MAX (1U << 20)
 #define CKPT_THREADS_MAX (1U << 17)
 #define CKPT_PROCFILE_MAX (256U << 20)
+#define CKPT_FDINFO_MAX (1U << 16)  /* lines of one fd: an epoll has one an entry */
+#define CKPT_OMITTED_MAX (1U << 16)
+#define CKPT_STRINGS_MAX (1U << 22) /* words of a command line */
+#define CKPT_NAMED_MAX 4096U	    /* namespaces, capabilities, limits */
+#define CKPT_GROUPS_MAX (1U << 16)  /* NGROUPS_MAX */
 
 /* One run of memory: a mapping, or a part of one. A row of memory_map.json. */
 struct ckpt_region {
@@ -198,6 +203,7 @@ int ckpt_threads_add(struct ckpt_threads *threads, struct ckpt_thread *thread);
 int ckpt_fds_add(struct ckpt_fds *fds, struct ckpt_fd *fd);
 int ckpt_fd_add_fdinfo(struct ckpt_fd *fd, const char *key, const char *value);
 int ckpt_omitteds_add(struct ckpt_omitteds *omitted, const char *what, const char *call, int err);
+int ckpt_omitteds_add_row(struct ckpt_omitteds *omitted, const struct ckpt_omitted *row);
 int ckpt_strings_add(struct ckpt_strings *strings, const char *s);
 int ckpt_named_add(struct ckpt_named_u64s *named, const char *name, uint64_t value);
 int ckpt_rlimits_add(struct ckpt_rlimits *rlimits, const char *name, uint64_t soft, uint64_t hard);

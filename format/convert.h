@@ -32,3 +32,4 @@ int ckpt_thread_to_json(const struct ckpt_thread *thread, struct json_object **r
 int ckpt_thread_from_json(struct json_object *object, struct ckpt_thread *ret);
 
 int ckpt_omitted_to_json(const struct ckpt_omitted *omitted, struct json_object **ret);
+int ckpt_omitted_from_json(struct json_object *object, struct ckpt_omitteds *omitted);

@@ -12,8 +12,11 @@
 
 #include "format/cleanup.h"
 
-/* Deeper trees are nobody's checkpoint: process/, proc/task/TID/ need four. */
-#define FDIO_DEPTH_MAX 16
+/* openat2() says EAGAIN when a rename raced with it, but also where somebody holds a lease. */
+#define FDIO_OPEN_TRIES 64
+
+/* Deeper trees are nobody's checkpoint: process/, proc/task/TID/ need four. Three fds a level. */
+#define FDIO_DEPTH_MAX 64
 
 /**
  * ckpt_fd_open_beneath() - open a path inside a directory, whatever somebody put there
@@ -30,16 +33,17 @@ int ckpt_fd_open_beneath(int dirfd, const char *path, int flags)
 		.flags = (uint64_t)(flags | O_CLOEXEC),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
+	unsigned tries = 0;
 	long fd;
 
 	if (!(flags & O_PATH))
 		how.flags |= O_NOCTTY | O_NONBLOCK;
-	if (flags & (O_CREAT | __O_TMPFILE))
+	if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE)
 		how.mode = 0600;
 
 	do
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-	while (fd < 0 && (errno == EAGAIN || errno == EINTR));
+	while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < FDIO_OPEN_TRIES)));
 
 	return fd < 0 ? -errno : (int)fd;
 }
@@ -234,7 +238,7 @@ static int fdio_for_each(int dirfd, unsigned depth, fdio_visit_t visit)
 	int r;
 
 	if (depth > FDIO_DEPTH_MAX)
-		return -ELOOP;
+		return -E2BIG;
 
 	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -329,7 +333,7 @@ static int fdio_sync(int dirfd, const struct dirent *de, unsigned depth)
  * Write-back of all files is started before the first fsync waits, so that the cost is that of
  * the data and a few journal commits, not of the number of files.
  *
- * Return: 0; -EIO, -ENOSPC, -EDQUOT as fsync(2) tells it.
+ * Return: 0; -EIO, -ENOSPC, -EDQUOT as fsync(2) tells it; -E2BIG below FDIO_DEPTH_MAX levels.
  */
 int ckpt_fd_sync_tree(int dirfd)
 {
@@ -345,27 +349,36 @@ int ckpt_fd_sync_tree(int dirfd)
 	return fsync(dirfd) < 0 ? -errno : 0;
 }
 
+/* What others copied here may be read-only directories. */
+static int fdio_unlink(int dirfd, const char *name, int flags)
+{
+	int r;
+
+	r = unlinkat(dirfd, name, flags);
+	if (r < 0 && errno == EACCES && fchmod(dirfd, 0700) == 0)
+		r = unlinkat(dirfd, name, flags);
+
+	return r < 0 && errno != ENOENT ? -errno : 0;
+}
+
 static int fdio_remove(int dirfd, const struct dirent *de, unsigned depth)
 {
 	int r;
 
-	if (fdio_is(dirfd, de, S_IFDIR)) {
-		r = fdio_descend(dirfd, de->d_name, depth, fdio_remove, NULL);
-		if (r < 0 && r != -ENOENT)
-			return r;
-		r = unlinkat(dirfd, de->d_name, AT_REMOVEDIR);
-	} else {
-		r = unlinkat(dirfd, de->d_name, 0);
-	}
+	if (!fdio_is(dirfd, de, S_IFDIR))
+		return fdio_unlink(dirfd, de->d_name, 0);
 
-	return r < 0 && errno != ENOENT ? -errno : 0;
+	r = fdio_descend(dirfd, de->d_name, depth, fdio_remove, NULL);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return fdio_unlink(dirfd, de->d_name, AT_REMOVEDIR);
 }
 
 /**
  * ckpt_fd_remove_tree() - remove a directory with all it holds; links are removed, not followed
  * @name: one component below @dirfd; a plain file is removed too
  *
- * Return: 0, also when it is gone already; as unlinkat(2).
+ * Return: 0, also when it is gone already; -E2BIG below FDIO_DEPTH_MAX levels; as unlinkat(2).
  */
 int ckpt_fd_remove_tree(int dirfd, const char *name)
 {

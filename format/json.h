@@ -24,6 +24,7 @@ int ckpt_json_add_u64(struct json_object *object, const char *key, uint64_t valu
 int ckpt_json_add_i64(struct json_object *object, const char *key, int64_t value);
 int ckpt_json_add_bool(struct json_object *object, const char *key, bool value);
 struct json_object *ckpt_json_str(const char *bytes);
+struct json_object *ckpt_json_hex(const char *bytes);
 
 /* Taking: 1 found, 0 absent or null, -EBADMSG of another type or out of range. */
 int ckpt_json_get(struct json_object *object, const char *key, enum json_type type,
@@ -33,3 +34,9 @@ int ckpt_json_get_u64(struct json_object *object, const char *key, uint64_t max,
 int ckpt_json_get_i64(struct json_object *object, const char *key, int64_t min, int64_t max,
 		      int64_t *ret);
 int ckpt_json_get_bool(struct json_object *object, const char *key, bool *ret);
+bool ckpt_json_is_twin(struct json_object *object, const char *key);
+
+/* The same of a value at hand, an array's element say: 0 or -EBADMSG. */
+int ckpt_json_to_str(struct json_object *value, char **ret);
+int ckpt_json_to_bytes(struct json_object *value, char **ret);
+int ckpt_json_to_u64(struct json_object *value, uint64_t max, uint64_t *ret);

@@ -39,7 +39,7 @@ struct ckpt_stage {
 	bool committed;
 };
 
-/* 1 with the word in @ret, 0 when the file is absent. */
+/* 1 with the word in @ret, 0 when the file is absent; -EPROTONOSUPPORT when it can be no word. */
 static int store_read_word(int dirfd, const char *path, char ret[STORE_FILE_MAX + 1])
 {
 	cleanup_free void *text = NULL;
@@ -49,6 +49,8 @@ static int store_read_word(int dirfd, const char *path, char ret[STORE_FILE_MAX 
 	r = ckpt_fd_read_all(dirfd, path, STORE_FILE_MAX, &text, &len);
 	if (r == -ENOENT)
 		return 0;
+	if (r == -EFBIG || r == -EBADMSG || r == -ELOOP)
+		return -EPROTONOSUPPORT;
 	if (r < 0)
 		return r;
 
@@ -316,6 +318,22 @@ int ckpt_store_rename(struct ckpt_store *store, const char *from, const char *to
 	return fsync(store->fd) < 0 ? -errno : 0;
 }
 
+/* A new file with these bytes, durable: an empty version after a crash would lock us out. */
+static int store_write_synced(int dirfd, const char *name, const char *text)
+{
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	r = ckpt_fd_write_file(dirfd, name, 0600, text, strlen(text));
+	if (r < 0)
+		return r;
+	fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
 static int store_write_version(int private_fd)
 {
 	char tmp[sizeof("version.") + STORE_ID_SIZE];
@@ -328,16 +346,13 @@ static int store_write_version(int private_fd)
 		return -EIO;
 
 	snprintf(tmp, sizeof(tmp), "version.%016" PRIx64, id);
-	r = ckpt_fd_write_file(private_fd, tmp, 0600, STORE_VERSION, strlen(STORE_VERSION));
-	if (r < 0)
-		return r;
+	r = store_write_synced(private_fd, tmp, STORE_VERSION);
 	/* Two writers at once both bring the same bytes. */
-	if (renameat(private_fd, tmp, private_fd, "version") < 0) {
+	if (r == 0 && renameat(private_fd, tmp, private_fd, "version") < 0)
 		r = -errno;
+	if (r < 0)
 		(void)unlinkat(private_fd, tmp, 0);
-		return r;
-	}
-	return 0;
+	return r;
 }
 
 /* Makes .sandckpt/ where it is missing; *ret is its staging directory. */

@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #define CKPT_SHA256_SIZE 32
+#define CKPT_SUMS_MAX (1U << 21) /* lines: a segment, a thread's files each */
+#define CKPT_SUMS_NAME_MAX 255	 /* bytes of a path's component: NAME_MAX */
 
 struct ckpt_sum {
 	uint8_t digest[CKPT_SHA256_SIZE];

@@ -20,6 +20,8 @@ struct ckpt_writer_params {
 	uint32_t owner_uid;	   /* what meta.json says, whatever the source says */
 	/* Called now and then with how many bytes of memory came in; may be NULL. */
 	void (*progress)(void *userdata, uint64_t bytes);
+	/* Asked now and then, and last before the commit: true ends it, -ECANCELED. May be NULL. */
+	bool (*cancelled)(void *userdata);
 	void *userdata;
 };
 
