@@ -12,9 +12,9 @@ struct ckpt_sink;
 
 struct capture_params {
 	pid_t pid;
-	int pidfd;	   /* of the target, not owned; -EBADF: opened by @pid */
-	const char *name;  /* for meta.json */
-	const char *cow;   /* cow_snapshot, or NULL */
+	int pidfd;	  /* of the target, not owned; -EBADF: opened by @pid */
+	const char *name; /* for meta.json */
+	const char *cow;  /* cow_snapshot, or NULL */
 	uint32_t owner_uid;
 	enum ckpt_mode mode;
 	uint64_t deadline_ms;
@@ -36,7 +36,8 @@ struct capture_result {
 	enum ckpt_mode mode;
 	uint64_t pause_us; /* the longest time a thread was held at a stretch */
 	uint64_t bytes;	   /* captured, without holes */
-	char said[CKPT_SAID_SIZE]; /* on failure: a sentence of what was tried; also written on error */
+	char said
+	    [CKPT_SAID_SIZE]; /* on failure: a sentence of what was tried; also written on error */
 };
 
 int capture_process(const struct capture_params *params, struct capture_result *ret);

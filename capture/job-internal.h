@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Between a job and its two processes: what they are given, what they report. */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "capture/said.h"
+#include "format/job.h"
+
+enum job_role {
+	JOB_WRITER,
+	JOB_READER,
+	_JOB_ROLE_MAX,
+};
+
+enum job_report_kind {
+	JOB_GOING, /* expected or bytes are news */
+	JOB_ENDED, /* the last one */
+};
+
+/* One packet on the status socket; what a role does not know is 0. */
+struct job_report {
+	uint32_t kind;
+	int32_t error; /* positive errno; ENDED */
+	int32_t mode;  /* enum ckpt_mode */
+	uint32_t unused;
+	uint64_t pause_us;
+	uint64_t expected; /* bytes there will be, about */
+	uint64_t bytes, stored;
+	char name[CKPT_NAME_SIZE];
+	char said[CKPT_SAID_SIZE];
+};
+
+/* What a process starts with. All its other descriptors but 0, 1 and 2 are closed. */
+struct job_child {
+	const struct ckpt_request *request;
+	pid_t parent;
+	int ring;   /* to the other process */
+	int status; /* to the job; its end of file is the order to stop */
+};
+
+/* In the child: what it does; its last report, an error in it. */
+void capture_job_write(const struct job_child *child, struct job_report *report);
+void capture_job_read(const struct job_child *child, struct job_report *report);
+
+void capture_job_tell(const struct job_child *child, const struct job_report *report);
+void capture_job_child(enum job_role role, const struct job_child *child) __attribute__((noreturn));

@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/threads.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "capture/proc.h"
+#include "capture/reaper.h"
+#include "capture/said.h"
+#include "capture/target.h"
+#include "format/checkpoint.h"
+#include "format/cleanup.h"
+
+/*
+ * The hard parts. A stop cannot be had by force: a vfork parent or a thread in D state reaches
+ * it when the kernel lets it, so all are let go after STOP_TRY_NS and tried again. A thread that
+ * has not stopped cannot be detached either: it is marked as leaving, and let go when it does. A
+ * thread may stop for a signal instead of for us; that signal is handed back at the detach, and
+ * since ptrace keeps its siginfo in the thread, nothing of it changes. A group-stop needs no
+ * care: a tracee that is detached while its process is stopped goes on being stopped.
+ */
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_SEC UINT64_C(1000000000)
+#define STOP_TRY_NS (20 * NS_PER_MS)
+#define BACK_OFF_MIN_NS (5 * NS_PER_MS)
+#define BACK_OFF_MAX_NS (200 * NS_PER_MS)
+#define KILLED_WAIT_NS (200 * NS_PER_MS)
+#define STAT_MAX (64U * 1024)
+#define STAT_NUM_THREADS 20
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+/**
+ * capture_threads_init() - make ready to stop a process's threads
+ * @threads: for capture_threads_done(), which puts SIGCHLD's mask and disposition back
+ * @target: not owned, to outlive @threads
+ *
+ * SIGCHLD is blocked from here on, so that a stop can be waited for; it must not be ignored, or
+ * the kernel would not send it. One that comes for another child of the caller may be lost.
+ *
+ * Return: 0; as sigprocmask(2), sigaction(2).
+ */
+int capture_threads_init(struct capture_threads *threads, const struct capture_target *target)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t chld;
+
+	*threads = (struct capture_threads){ .target = target };
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &chld, &threads->old_mask) < 0)
+		return -errno;
+	if (sigaction(SIGCHLD, &dfl, &threads->old_chld) < 0) {
+		int r = -errno;
+
+		(void)sigprocmask(SIG_SETMASK, &threads->old_mask, NULL);
+		return r;
+	}
+
+	threads->ready = true;
+	return 0;
+}
+
+/**
+ * capture_threads_list() - the numbers of a process's threads, zombies too
+ * @ret: the caller frees
+ *
+ * Return: 0; -ESRCH the process is gone; -E2BIG above CKPT_THREADS_MAX; as openat(2).
+ */
+int capture_threads_list(const struct capture_target *target, pid_t **ret, size_t *ret_n)
+{
+	cleanup_free pid_t *tids = NULL;
+	cleanup_dir DIR *dir = NULL;
+	size_t n = 0, size = 0;
+	struct dirent *entry;
+	int fd;
+
+	fd = openat(target->proc_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		(void)close_fd(fd);
+		return -ENOMEM;
+	}
+
+	while ((entry = readdir(dir))) {
+		long tid = strtol(entry->d_name, NULL, 10);
+
+		if (tid <= 0 || tid > INT_MAX)
+			continue;
+		if (n >= CKPT_THREADS_MAX)
+			return -E2BIG;
+		if (n == size) {
+			pid_t *bigger = reallocarray(tids, size ? size * 2 : 64, sizeof(*tids));
+
+			if (!bigger)
+				return -ENOMEM;
+			tids = bigger;
+			size = size ? size * 2 : 64;
+		}
+		tids[n++] = (pid_t)tid;
+	}
+
+	*ret = steal_pointer(tids);
+	*ret_n = n;
+	return n > 0 ? 0 : -ESRCH;
+}
+
+static int compare_tid(const void *a, const void *b)
+{
+	const struct capture_thread *x = a, *y = b;
+
+	return (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+static struct capture_thread *find(struct capture_threads *threads, size_t n_sorted, pid_t tid)
+{
+	struct capture_thread key = { .tid = tid };
+
+	if (n_sorted == 0)
+		return NULL;
+
+	return bsearch(&key, threads->items, n_sorted, sizeof(key), compare_tid);
+}
+
+/* What the thread did just before we come: afterwards all that can be seen of it is our stop. */
+static void read_before(const struct capture_target *target, struct capture_thread *thread)
+{
+	cleanup_free char *stat = NULL, *wchan = NULL;
+	char path[48], *state;
+	size_t len;
+
+	(void)snprintf(path, sizeof(path), "task/%d/stat", thread->tid);
+	if (capture_proc_read(target->proc_fd, path, STAT_MAX, &stat, &len) == 0) {
+		state = capture_stat_state(stat);
+		thread->state = state ? *state : 0;
+	}
+
+	(void)snprintf(path, sizeof(path), "task/%d/wchan", thread->tid);
+	if (capture_proc_read(target->proc_fd, path, STAT_MAX, &wchan, &len) == 0)
+		(void)snprintf(thread->wchan, sizeof(thread->wchan), "%s", wchan);
+}
+
+static int add(struct capture_threads *threads, pid_t tid)
+{
+	struct capture_thread *thread;
+
+	if (threads->n >= CKPT_THREADS_MAX)
+		return -E2BIG;
+	if (threads->n == threads->size) {
+		size_t size = threads->size ? threads->size * 2 : 64;
+
+		thread = reallocarray(threads->items, size, sizeof(*thread));
+		if (!thread)
+			return -ENOMEM;
+		threads->items = thread;
+		threads->size = size;
+	}
+
+	thread = &threads->items[threads->n++];
+	*thread = (struct capture_thread){ .tid = tid, .hold = CAPTURE_NEW, .seen = true };
+	read_before(threads->target, thread);
+	return 0;
+}
+
+/* How many there are, zombies too: readdir skips some when a thread exits at the wrong moment. */
+static int count_threads(const struct capture_target *target, uint64_t *ret)
+{
+	cleanup_free char *stat = NULL;
+	size_t len;
+	int r;
+
+	r = capture_proc_read(target->proc_fd, "stat", STAT_MAX, &stat, &len);
+	if (r < 0)
+		return r;
+
+	return capture_stat_u64(stat, STAT_NUM_THREADS, ret);
+}
+
+/*
+ * Takes a listing into the table. Return: how many of them are new; -EAGAIN when the listing
+ * does not hold all; -ESRCH; -E2BIG; -ENOMEM.
+ */
+static int find_new(struct capture_threads *threads)
+{
+	cleanup_free pid_t *tids = NULL;
+	size_t n_sorted = threads->n, n;
+	uint64_t count;
+	int r, n_new = 0;
+
+	r = capture_threads_list(threads->target, &tids, &n);
+	if (r < 0)
+		return r;
+
+	for (size_t i = 0; i < threads->n; i++)
+		threads->items[i].seen = false;
+
+	for (size_t i = 0; i < n; i++) {
+		struct capture_thread *thread = find(threads, n_sorted, tids[i]);
+
+		if (thread) {
+			thread->seen = true;
+			/* A zombie, or its number has come again: the seize will tell. */
+			if (thread->hold == CAPTURE_DEAD)
+				thread->hold = CAPTURE_NEW;
+			continue;
+		}
+		r = add(threads, tids[i]);
+		if (r < 0)
+			return r;
+		n_new++;
+	}
+	qsort(threads->items, threads->n, sizeof(*threads->items), compare_tid);
+
+	if (n_new > 0)
+		return n_new;
+	r = count_threads(threads->target, &count);
+	if (r < 0)
+		return r;
+	return n < count ? -EAGAIN : 0;
+}
+
+/* Why the kernel said EPERM. Return: 0 it is dead; -EBUSY traced by another; -EPERM. */
+static int seize_refused(struct capture_threads *threads, struct capture_thread *thread,
+			 struct capture_said *said)
+{
+	cleanup_free char *status = NULL;
+	const char *state;
+	uint64_t tracer = 0;
+	char path[48];
+	size_t len;
+
+	(void)snprintf(path, sizeof(path), "task/%d/status", thread->tid);
+	if (capture_proc_read(threads->target->proc_fd, path, STAT_MAX, &status, &len) < 0)
+		return 0;
+	if (capture_status_find(status, "State", &state, &len) && (*state == 'Z' || *state == 'X'))
+		return 0;
+
+	(void)capture_status_u64(status, "TracerPid", 10, &tracer);
+	if (tracer)
+		return capture_say(said, -EBUSY, "cannot capture %d: process %d traces it already",
+				   threads->target->pid, (int)tracer);
+
+	return capture_say(said, -EPERM, "cannot trace process %d: %m", threads->target->pid);
+}
+
+/* Return: 1 it is ours now; 0 it is dead; -EBUSY, -EPERM … */
+static int seize(struct capture_threads *threads, struct capture_thread *thread,
+		 struct capture_said *said)
+{
+	int r;
+
+	/* Without the option an exec would show as a plain SIGTRAP, or not at all. */
+	if (ptrace(PTRACE_SEIZE, thread->tid, NULL, PTRACE_O_TRACEEXEC) == 0) {
+		thread->hold = CAPTURE_SEIZED;
+		(void)ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
+		return 1;
+	}
+
+	r = errno == ESRCH ? 0 : -errno;
+	if (r == -EPERM)
+		r = seize_refused(threads, thread, said);
+	else if (r < 0)
+		capture_say(said, r, "cannot trace process %d: %m", threads->target->pid);
+	if (r == 0)
+		thread->hold = CAPTURE_DEAD;
+
+	return r;
+}
+
+/* Return: how many are ours now that were not; a negative errno. */
+static int seize_new(struct capture_threads *threads, struct capture_said *said)
+{
+	struct capture_reaper reaper;
+	int r, n_seized = 0;
+
+	r = capture_reaper_start(&reaper, threads);
+	if (r < 0)
+		return capture_say(said, r, "cannot set a timer: %m");
+
+	for (size_t i = 0; i < threads->n && r >= 0; i++) {
+		if (threads->items[i].hold != CAPTURE_NEW)
+			continue;
+		r = seize(threads, &threads->items[i], said);
+		n_seized += r > 0;
+	}
+
+	capture_reaper_stop(&reaper);
+	return r < 0 ? r : n_seized;
+}
+
+static void detach(struct capture_threads *threads, struct capture_thread *thread)
+{
+	uint64_t held;
+
+	/* ESRCH: killed while it was held; the next wait reaps it. */
+	if (ptrace(PTRACE_DETACH, thread->tid, NULL, (long)thread->signal) == 0) {
+		held = now_ns() - thread->since_ns;
+		if (held > threads->longest_ns)
+			threads->longest_ns = held;
+		thread->hold = CAPTURE_DEAD; /* to us: looked for anew by the next try */
+	} else {
+		thread->hold = CAPTURE_SEIZED;
+		thread->leaving = true;
+	}
+	thread->signal = 0;
+}
+
+static void take_event(struct capture_threads *threads, struct capture_thread *thread,
+		       const siginfo_t *event)
+{
+	int kind;
+
+	if (event->si_code != CLD_TRAPPED && event->si_code != CLD_STOPPED) {
+		thread->hold = CAPTURE_DEAD;
+		return;
+	}
+
+	kind = event->si_status >> 8;
+	if (kind == PTRACE_EVENT_EXEC)
+		threads->exec = true;
+	thread->since_ns = now_ns();
+	thread->signal = kind == 0 ? event->si_status & 0x7f : 0;
+	thread->hold = CAPTURE_STOPPED;
+	if (thread->leaving)
+		detach(threads, thread);
+}
+
+/* Takes what the kernel has to tell of one thread, without waiting. */
+static void poll_thread(struct capture_threads *threads, struct capture_thread *thread)
+{
+	siginfo_t event = {};
+	int r;
+
+	r = capture_reaper_poll(threads->target, thread->tid, &event);
+	if (r < 0)
+		thread->hold = CAPTURE_DEAD; /* no longer ours: an exec took its number away */
+	else if (r > 0)
+		take_event(threads, thread, &event);
+}
+
+static size_t poll_all(struct capture_threads *threads)
+{
+	size_t n_running = 0;
+
+	for (size_t i = 0; i < threads->n; i++) {
+		struct capture_thread *thread = &threads->items[i];
+
+		if (thread->hold == CAPTURE_SEIZED)
+			poll_thread(threads, thread);
+		n_running += thread->hold == CAPTURE_SEIZED;
+	}
+
+	return n_running;
+}
+
+/* Sleeps until a child has something to tell, @until_ns at most. Return: whether there is time. */
+static bool wait_event(uint64_t until_ns)
+{
+	uint64_t now = now_ns();
+	struct timespec left;
+	sigset_t chld;
+
+	if (now >= until_ns)
+		return false;
+
+	left.tv_sec = (time_t)((until_ns - now) / NS_PER_SEC);
+	left.tv_nsec = (long)((until_ns - now) % NS_PER_SEC);
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	(void)sigtimedwait(&chld, NULL, &left);
+	return true;
+}
+
+/* Return: 0 all have stopped or died; -EAGAIN one has not in time, or there was an exec. */
+static int wait_stopped(struct capture_threads *threads, uint64_t until_ns)
+{
+	while (poll_all(threads) > 0 && !threads->exec)
+		if (!wait_event(until_ns))
+			return -EAGAIN;
+
+	return threads->exec ? -EAGAIN : 0;
+}
+
+/*
+ * A number can have been given to another process between the listing and the seize: it is not
+ * listed then, and gets let go. Return: how many threads are held.
+ */
+static size_t drop_foreign(struct capture_threads *threads)
+{
+	size_t n_held = 0;
+
+	for (size_t i = 0; i < threads->n; i++) {
+		struct capture_thread *thread = &threads->items[i];
+
+		if (thread->hold == CAPTURE_STOPPED && !thread->seen)
+			detach(threads, thread);
+		n_held += thread->hold == CAPTURE_STOPPED;
+	}
+
+	return n_held;
+}
+
+/* Forgets whom we do not hold: a number may come again, as another thread. */
+static void forget_dead(struct capture_threads *threads)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < threads->n; i++)
+		if (threads->items[i].hold >= CAPTURE_SEIZED &&
+		    threads->items[i].hold != CAPTURE_DEAD)
+			threads->items[n++] = threads->items[i];
+	threads->n = n;
+}
+
+static void stay(struct capture_threads *threads)
+{
+	for (size_t i = 0; i < threads->n; i++)
+		threads->items[i].leaving = false;
+	threads->exec = false;
+}
+
+/* One try. Return: 0 all are held; -EAGAIN another try may do; -ESRCH, -EPERM, -EBUSY … */
+static int freeze_once(struct capture_threads *threads, struct capture_said *said)
+{
+	uint64_t until = now_ns() + STOP_TRY_NS;
+	int r, n_new, n_seized;
+
+	stay(threads);
+	for (;;) {
+		n_new = find_new(threads);
+		if (n_new < 0 && n_new != -EAGAIN)
+			return n_new;
+
+		n_seized = seize_new(threads, said);
+		if (n_seized < 0)
+			return n_seized;
+		r = wait_stopped(threads, until);
+		if (r < 0)
+			return r;
+		if (n_new == 0 && n_seized == 0)
+			return drop_foreign(threads) > 0 ? 0 : -ESRCH;
+		if (now_ns() >= until)
+			return -EAGAIN;
+	}
+}
+
+/* Lets the others run on for a while, and those go that stop only now. */
+static void back_off(struct capture_threads *threads, uint64_t pause_ns, uint64_t deadline_ns)
+{
+	uint64_t until = now_ns() + pause_ns;
+
+	while (poll_all(threads) > 0 && wait_event(deadline_ns))
+		;
+	while (wait_event(until < deadline_ns ? until : deadline_ns))
+		;
+	forget_dead(threads);
+}
+
+/**
+ * capture_threads_freeze() - stop all threads of the process
+ * @deadline_ms: how long to try; each try holds the threads for 20 ms at most
+ *
+ * On success every live thread is in threads->items as CAPTURE_STOPPED, the others there are
+ * dead. On failure all are let go. After -ETIMEDOUT a thread may be left that could not be
+ * stopped and hence not be detached: the caller's process has to exit, which detaches it.
+ *
+ * Return: 0; -ETIMEDOUT; -ESRCH the process is gone; -EPERM, -EBUSY may not be traced; -E2BIG
+ * too many threads; -ENOMEM.
+ * Source: ptrace(2), "Attaching and detaching", "execve(2) under ptrace".
+ */
+int capture_threads_freeze(struct capture_threads *threads, uint64_t deadline_ms,
+			   struct capture_said *said)
+{
+	uint64_t pause = BACK_OFF_MIN_NS, deadline = now_ns() + deadline_ms * NS_PER_MS;
+	pid_t pid = threads->target->pid;
+	int r;
+
+	for (;;) {
+		r = freeze_once(threads, said);
+		if (r == 0)
+			r = capture_target_check(threads->target);
+		if (r == 0)
+			return 0;
+
+		capture_threads_thaw(threads);
+		if (r != -EAGAIN)
+			return capture_say(said, r, "cannot stop process %d: %m", pid);
+		if (now_ns() >= deadline)
+			return capture_say(said, -ETIMEDOUT,
+					   "process %d could not be stopped within %llu ms", pid,
+					   (unsigned long long)deadline_ms);
+
+		back_off(threads, pause, deadline);
+		pause = pause * 2 < BACK_OFF_MAX_NS ? pause * 2 : BACK_OFF_MAX_NS;
+	}
+}
+
+/**
+ * capture_threads_thaw() - let all threads go, with the signals they stopped for
+ *
+ * What has not stopped yet is let go as soon as it is seen to.
+ */
+void capture_threads_thaw(struct capture_threads *threads)
+{
+	for (size_t i = 0; i < threads->n; i++) {
+		threads->items[i].leaving = true;
+		if (threads->items[i].hold == CAPTURE_STOPPED)
+			detach(threads, &threads->items[i]);
+	}
+	(void)poll_all(threads);
+	forget_dead(threads);
+}
+
+/* The thread that shows the process: the lowest that is held. Return: its number; 0 none. */
+pid_t capture_threads_lowest(const struct capture_threads *threads)
+{
+	for (size_t i = 0; i < threads->n; i++)
+		if (threads->items[i].hold == CAPTURE_STOPPED)
+			return threads->items[i].tid;
+
+	return 0;
+}
+
+void capture_threads_done(struct capture_threads *threads)
+{
+	uint64_t until = now_ns() + KILLED_WAIT_NS;
+
+	/* A thread that was killed while we held it stays a zombie until we have taken note. */
+	capture_threads_thaw(threads);
+	while (poll_all(threads) > 0 && wait_event(until))
+		;
+
+	if (threads->ready) {
+		(void)sigaction(SIGCHLD, &threads->old_chld, NULL);
+		(void)sigprocmask(SIG_SETMASK, &threads->old_mask, NULL);
+	}
+	free(threads->items);
+	*threads = (struct capture_threads){};
+}
