@@ -18,13 +18,13 @@
 #define CKPT_XSTATE_MAX (64U * 1024)	     /* NT_X86_XSTATE: 11 KiB with AMX tile data */
 
 /* Limits of what a store or a target may make us hold; -E2BIG or -EFBIG above. */
-#define CKPT_JSON_MAX (64U << 20)   /* bytes of one JSON file */
+#define CKPT_JSON_MAX (64U << 20) /* bytes of one JSON file */
 #define CKPT_JSON_DEPTH 16
 #define CKPT_REGIONS_MAX (1U << 20) /* rows; the kernel's own default is 65,530 mappings */
 #define CKPT_FDS_MAX (1U << 20)
 #define CKPT_THREADS_MAX (1U << 17)
 #define CKPT_PROCFILE_MAX (256U << 20)
-#define CKPT_FDINFO_MAX (1U << 16)  /* lines of one fd: an epoll has one an entry */
+#define CKPT_FDINFO_MAX (1U << 16) /* lines of one fd: an epoll has one an entry */
 #define CKPT_OMITTED_MAX (1U << 16)
 #define CKPT_STRINGS_MAX (1U << 22) /* words of a command line */
 #define CKPT_NAMED_MAX 4096U	    /* namespaces, capabilities, limits */
@@ -73,10 +73,10 @@ struct ckpt_fd {
 	int32_t fd;
 	int32_t flags; /* O_…, as fdinfo shows them */
 	uint64_t offset;
-	char *path;	  /* what /proc/PID/fd/N points to */
-	char *type;	  /* "file", "dir", "pipe", "socket" …; NULL in sandlock's checkpoints: ours below unset */
+	char *path; /* what /proc/PID/fd/N points to */
+	char *type; /* "file", "dir", "pipe" …; NULL in sandlock's: what follows is unset */
 	uint64_t inode;
-	uint32_t mode;	  /* st_mode */
+	uint32_t mode; /* st_mode */
 	bool deleted;
 	char *family, *sock_type, *sock_state; /* sockets: "inet", "stream", "established" */
 	char *local, *peer;		       /* address:port, [v6]:port */
@@ -135,17 +135,17 @@ struct ckpt_info {
 	int32_t ppid;
 	char *comm;
 	struct ckpt_strings cmdline;
-	uint32_t uids[4], gids[4]; /* real, effective, saved, filesystem */
-	struct ckpt_named_u64s caps; /* inheritable permitted effective bounding ambient; hex in JSON */
+	uint32_t uids[4], gids[4];   /* real, effective, saved, filesystem */
+	struct ckpt_named_u64s caps; /* inheritable permitted effective bounding ambient */
 	uint32_t *groups;
 	size_t n_groups;
-	int32_t seccomp;	       /* mode: 0 off, 1 strict, 2 filter */
+	int32_t seccomp;		   /* mode: 0 off, 1 strict, 2 filter */
 	struct ckpt_named_u64s namespaces; /* "mnt" -> inode number */
-	uint64_t start_time_ticks;     /* field 22 of stat: clock ticks since boot */
+	uint64_t start_time_ticks;	   /* field 22 of stat: clock ticks since boot */
 	struct ckpt_rlimits rlimits;
 	uint32_t personality;
-	char *root;		       /* NULL: unknown */
-	/* "threads" is an array of struct ckpt_thread without the raw registers */
+	char *root; /* NULL: unknown */
+		    /* "threads" is an array of struct ckpt_thread without the raw registers */
 };
 
 enum ckpt_mode {
@@ -165,14 +165,14 @@ struct ckpt_meta {
 	char *cow_snapshot; /* NULL: null */
 	uint32_t version;   /* of the layout: 0, no such key, is the seed's */
 	bool ours;
-	char *sandckpt;	    /* our version that wrote it */
+	char *sandckpt;	     /* our version that wrote it */
 	int64_t created_sec; /* the instant of the image, CLOCK_REALTIME */
 	uint32_t created_nsec;
 	uint32_t owner_uid;
 	enum ckpt_mode mode;
-	char *mode_reason;  /* NULL: null */
-	uint64_t pause_us;  /* the longest time a thread was held at a stretch */
-	uint64_t bytes;	    /* captured, without holes */
+	char *mode_reason; /* NULL: null */
+	uint64_t pause_us; /* the longest time a thread was held at a stretch */
+	uint64_t bytes;	   /* captured, without holes */
 	struct ckpt_omitteds omitted;
 };
 

@@ -3,17 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "format/checkpoint.h"
 #include "format/cleanup.h"
 #include "format/fdio.h"
 #include "format/sums.h"
+
+#define DIGEST_BLOCK ((size_t)256 * 1024)
 
 struct digest_item {
 	const char *path; /* not owned */
@@ -36,30 +41,122 @@ static int digest_compare(const void *a, const void *b)
 	return x->size < y->size ? 1 : x->size > y->size ? -1 : 0;
 }
 
-static int digest_one(int dirfd, struct digest_item *item)
+/* Where the next data of a file are, at or after @offset: *ret up to *ret_end; @size: none. */
+static int digest_find_data(int fd, uint64_t offset, uint64_t size, uint64_t *ret,
+			    uint64_t *ret_end)
+{
+	off_t data, hole;
+
+	data = lseek(fd, (off_t)offset, SEEK_DATA);
+	if (data < 0 && errno == EINVAL) { /* the filesystem knows no holes */
+		*ret = offset;
+		*ret_end = size;
+		return 0;
+	}
+	if (data < 0 && errno != ENXIO)
+		return -errno;
+	hole = data < 0 ? data : lseek(fd, data, SEEK_HOLE);
+	if (data >= 0 && hole < 0)
+		return -errno;
+
+	*ret = data < 0 || (uint64_t)data > size ? size : (uint64_t)data;
+	*ret_end = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
+	return 0;
+}
+
+static int digest_data(EVP_MD_CTX *ctx, int fd, uint64_t offset, uint64_t end, void *buf)
+{
+	while (offset < end) {
+		size_t n = end - offset < DIGEST_BLOCK ? (size_t)(end - offset) : DIGEST_BLOCK;
+		int r;
+
+		r = ckpt_fd_pread(fd, buf, n, offset);
+		if (r < 0)
+			return r;
+		if (EVP_DigestUpdate(ctx, buf, n) != 1)
+			return -EIO;
+		offset += n;
+	}
+	return 0;
+}
+
+static int digest_zeros(EVP_MD_CTX *ctx, uint64_t len, void *buf)
+{
+	memset(buf, 0, DIGEST_BLOCK);
+	while (len > 0) {
+		size_t n = len < DIGEST_BLOCK ? (size_t)len : DIGEST_BLOCK;
+
+		if (EVP_DigestUpdate(ctx, buf, n) != 1)
+			return -EIO;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Holes are not read: the kernel would fill its page cache with their zeros. */
+static int digest_sparse(EVP_MD_CTX *ctx, int fd, uint64_t size, void *buf)
+{
+	uint64_t offset = 0;
+
+	while (offset < size) {
+		uint64_t data = size, end = size;
+		int r;
+
+		r = digest_find_data(fd, offset, size, &data, &end);
+		if (r == 0)
+			r = digest_zeros(ctx, data - offset, buf);
+		if (r == 0)
+			r = digest_data(ctx, fd, data, end, buf);
+		if (r < 0)
+			return r;
+		offset = end;
+	}
+	return 0;
+}
+
+static int digest_one(int dirfd, struct digest_item *item, EVP_MD_CTX *ctx, void *buf)
 {
 	cleanup_fd int fd = -EBADF;
+	int r;
 
 	fd = ckpt_fd_open_beneath(dirfd, item->path, O_RDONLY);
 	if (fd < 0)
 		return fd;
-	return ckpt_sha256_fd(fd, item->digest);
+	if (EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+		return -EIO;
+	r = digest_sparse(ctx, fd, item->size, buf);
+	if (r < 0)
+		return r;
+	return EVP_DigestFinal_ex(ctx, item->digest, NULL) == 1 ? 0 : -EIO;
+}
+
+static int digest_many(struct digest_work *work, EVP_MD_CTX *ctx, void *buf)
+{
+	while (atomic_load(&work->error) == 0) {
+		size_t i = atomic_fetch_add(&work->next, 1);
+		int r;
+
+		if (i >= work->n)
+			break;
+		r = digest_one(work->dirfd, &work->items[i], ctx, buf);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 static void *digest_run(void *userdata)
 {
 	struct digest_work *work = userdata;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	void *buf = malloc(DIGEST_BLOCK);
+	int r, none = 0;
 
-	while (atomic_load(&work->error) == 0) {
-		size_t i = atomic_fetch_add(&work->next, 1);
-		int r, none = 0;
-
-		if (i >= work->n)
-			break;
-		r = digest_one(work->dirfd, &work->items[i]);
-		if (r < 0)
-			(void)atomic_compare_exchange_strong(&work->error, &none, r);
-	}
+	r = ctx && buf ? digest_many(work, ctx, buf) : -ENOMEM;
+	if (r < 0)
+		(void)atomic_compare_exchange_strong(&work->error, &none, r);
+	EVP_MD_CTX_free(ctx);
+	free(buf);
 	return NULL;
 }
 

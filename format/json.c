@@ -170,7 +170,7 @@ static void json_print_value(FILE *f, struct json_object *value, unsigned depth)
 				  (size_t)json_object_get_string_len(value));
 		break;
 	default:
-		/* Nothing to escape or to space; a number that came as a fraction stays as it came. */
+		/* Nothing to escape or to space; a fraction stays as it came. */
 		fputs(json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN), f);
 	}
 }

@@ -529,6 +529,13 @@ static int ring_send_end(struct ring *ring, const struct ckpt_end *end)
 	return r;
 }
 
+/* The other end may digest and sync for long: once all is taken, the memory is of no more use. */
+static void ring_give_back(struct ring *ring)
+{
+	if (ring_wait_room(ring, ring->size) == 0)
+		(void)madvise(ring->data, ring->size, MADV_REMOVE);
+}
+
 /* Until the other end has said how it ended. */
 static int ring_wait_result(struct ring *ring)
 {
@@ -558,10 +565,18 @@ static int ring_end(struct ckpt_sink *sink, const struct ckpt_end *end)
 	if (ring->error < 0)
 		return ring->error;
 	r = ring_send_end(ring, end);
-	if (r == 0)
+	if (r == 0) {
+		ring_give_back(ring);
 		r = ring_wait_result(ring);
+	}
 	ring->error = r < 0 ? r : -EPROTO; /* nothing comes after it */
 	return r;
+}
+
+static void ring_unmap(struct ring *ring)
+{
+	if (ring->shared)
+		(void)munmap(ring->shared, CKPT_PAGE_SIZE + ring->size);
 }
 
 static void ring_free(struct ckpt_sink *sink)
@@ -570,7 +585,7 @@ static void ring_free(struct ckpt_sink *sink)
 
 	/* The other end sees it at once, whoever holds a copy of the socket. */
 	(void)shutdown(ring->sock, SHUT_RDWR);
-	(void)munmap(ring->shared, CKPT_PAGE_SIZE + ring->size);
+	ring_unmap(ring);
 	free(ring);
 }
 
@@ -617,22 +632,41 @@ static int ring_send_fd(int sock, int fd)
 	return 0;
 }
 
-/*
- * Memory that is there in full and stays as long as it is: a page that came only when it is
- * written to would come while the target waits, and one that cannot come is a SIGBUS.
- */
-static int ring_allocate(uint64_t len, int *ret)
+/* Kernels before 5.14: allocated first, since a page that cannot be had is a SIGBUS. */
+static int ring_touch(int fd, void *map, uint64_t len)
 {
-	cleanup_fd int fd = -EBADF;
-
-	fd = memfd_create("sandckpt-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return -errno;
 	if (fallocate(fd, 0, 0, (off_t)len) < 0)
 		return errno == ENOSPC ? -ENOMEM : -errno;
+	memset(map, 0, len);
+	return 0;
+}
+
+/* All pages there and mapped: one that came at its first use would come while the target waits. */
+static int ring_populate(int fd, void *map, uint64_t len)
+{
+	if (madvise(map, len, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	return errno == EINVAL ? ring_touch(fd, map, len) : -ENOMEM;
+}
+
+/* Memory that stays as long as it is; its mapping is the ring's from here on. */
+static int ring_allocate(struct ring *ring, int *ret)
+{
+	const uint64_t len = CKPT_PAGE_SIZE + ring->size;
+	cleanup_fd int fd = -EBADF;
+	void *map;
+
+	fd = memfd_create("sandckpt-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, (off_t)len) < 0)
+		return -errno;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
+	map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
 
+	ring->shared = map;
+	ring->data = (char *)map + CKPT_PAGE_SIZE;
 	*ret = steal_fd(&fd);
 	return 0;
 }
@@ -640,25 +674,15 @@ static int ring_allocate(uint64_t len, int *ret)
 static int ring_open(struct ring *ring)
 {
 	cleanup_fd int fd = -EBADF;
-	void *map;
 	int r;
 
-	r = ring_allocate(CKPT_PAGE_SIZE + ring->size, &fd);
+	r = ring_allocate(ring, &fd);
 	if (r < 0)
 		return r;
-	map = mmap(NULL, CKPT_PAGE_SIZE + ring->size, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_POPULATE, fd, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-
-	r = ring_send_fd(ring->sock, fd);
-	if (r < 0) {
-		(void)munmap(map, CKPT_PAGE_SIZE + ring->size);
+	r = ring_populate(fd, ring->shared, CKPT_PAGE_SIZE + ring->size);
+	if (r < 0)
 		return r;
-	}
-	ring->shared = map;
-	ring->data = (char *)map + CKPT_PAGE_SIZE;
-	return 0;
+	return ring_send_fd(ring->sock, fd);
 }
 
 /**
@@ -693,6 +717,7 @@ int ckpt_ring_sink_new(int sock, uint64_t size, struct ckpt_sink **ret)
 	};
 	r = ring_open(ring);
 	if (r < 0) {
+		ring_unmap(ring);
 		free(ring);
 		return r;
 	}

@@ -6,16 +6,10 @@
 #include "format/json.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "format/checkpoint.h"
 #include "format/jsonscan.h"
+#include "tests/format/scratch.h"
 
 static struct json_object *parse(const char *text)
 {
@@ -62,15 +56,18 @@ static const struct {
 };
 
 static const char *const malformed[] = {
-	"", " ", "{", "[", "[1", "{}x", "[] []", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "[,]", "]", "{]",
+	"", " ", "{", "[", "[1", "{}x", "[] []", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "[,]",
+	"]", "{]",
 	"[NaN]", "[Infinity]", "[-Infinity]", "NaN", "[nan]", "[TRUE]", "[nulll]", "[tru]",
 	"[01]", "[-]", "[+1]", "[.5]", "[1.]", "[1e]", "[1.e5]", "[0x10]", "[1_000]", "[-01]",
 	"[18446744073709551616]", "[-9223372036854775809]", "[99999999999999999999999]",
 	"['a']", "[\"a]", "[\"\\x\"]", "[\"\\u12\"]", "[\"\\u12g4\"]", "[\"a\nb\"]", "[\"\x01\"]",
 	"[\"\\ud800\"]", "[\"\\udc00\"]", "[\"\\ud800\\u0041\"]", "[\"\\ud800x\"]",
-	"[\"\xff\"]", "[\"\xed\xa0\x80\"]", "[\"\xc0\x80\"]", "[\"\xf4\x90\x80\x80\"]", "\xef\xbb\xbf[]",
+	"[\"\xff\"]", "[\"\xed\xa0\x80\"]", "[\"\xc0\x80\"]", "[\"\xf4\x90\x80\x80\"]",
+	"\xef\xbb\xbf[]",
 	"/*c*/[]", "[] // c", "[1 2]", "[\"a\" \"b\"]", "{\"a\" 1}", "[:]", "{\"a\":1,\"a\":2}",
-	"{\"a\":{\"b\":1,\"b\":1}}", "[{\"\\u0061\":1,\"a\":2}]", "{\"\\u0000\":1}", "{\"a\\u0000\" :1}",
+	"{\"a\":{\"b\":1,\"b\":1}}", "[{\"\\u0061\":1,\"a\":2}]", "{\"\\u0000\":1}",
+	"{\"a\\u0000\" :1}",
 };
 /* clang-format on */
 
@@ -81,6 +78,21 @@ static void prints_as_serde_does(void **state)
 
 		assert_prints(object, printed[i].out);
 		json_object_put(object);
+	}
+}
+
+static void what_serde_printed_is_the_same_bytes_again(void **state)
+{
+	static const char *const files[] = { "v3-default-policy.json", "v3-rich-policy.json" };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		size_t len;
+		char *text = scratch_load(SAMPLES_DIR, files[i], &len);
+		struct json_object *object = parse(text);
+
+		assert_prints(object, text);
+		json_object_put(object);
+		free(text);
 	}
 }
 
@@ -296,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(prints_as_serde_does),
+		cmocka_unit_test(what_serde_printed_is_the_same_bytes_again),
 		cmocka_unit_test(malformed_text_is_ebadmsg),
 		cmocka_unit_test(bytes_behind_a_nul_are_ebadmsg),
 		cmocka_unit_test(text_need_not_end_with_a_nul),

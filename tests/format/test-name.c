@@ -20,11 +20,16 @@ static const struct {
 	const char *name;
 	int r;
 } names[] = {
-	{ "a", 0 }, { "nginx-1234-20261123T201500Z", 0 }, { "before", 0 }, { "a.b", 0 }, { "with blank", 0 },
-	{ "na\xc3\xafve", 0 }, { "\xc2\xa0", 0 }, { "-", 0 }, { "tmp", 0 }, { "a.tmp.2", 0 }, { "ctl2", 0 }, { "CTL", 0 },
-	{ "", -EINVAL }, { ".", -EINVAL }, { "..", -EINVAL }, { ".hidden", -EINVAL }, { ".v3", -EINVAL },
-	{ "a/b", -EINVAL }, { "/", -EINVAL }, { "a\nb", -EINVAL }, { "\x1b[31m", -EINVAL }, { "a\x7f", -EINVAL },
-	{ "\xc2\x80", -EINVAL }, { "\xc2\x9f", -EINVAL }, { "a\xff", -EINVAL }, { "\xed\xa0\x80", -EINVAL },
+	{ "a", 0 }, { "nginx-1234-20261123T201500Z", 0 }, { "before", 0 }, { "a.b", 0 },
+	{ "with blank", 0 },
+	{ "na\xc3\xafve", 0 }, { "\xc2\xa0", 0 }, { "-", 0 }, { "tmp", 0 }, { "a.tmp.2", 0 },
+	{ "ctl2", 0 }, { "CTL", 0 },
+	{ "", -EINVAL }, { ".", -EINVAL }, { "..", -EINVAL }, { ".hidden", -EINVAL },
+	{ ".v3", -EINVAL },
+	{ "a/b", -EINVAL }, { "/", -EINVAL }, { "a\nb", -EINVAL }, { "\x1b[31m", -EINVAL },
+	{ "a\x7f", -EINVAL },
+	{ "\xc2\x80", -EINVAL }, { "\xc2\x9f", -EINVAL }, { "a\xff", -EINVAL },
+	{ "\xed\xa0\x80", -EINVAL },
 	{ "a.tmp", -EINVAL }, { ".tmp", -EINVAL }, { "ctl", -EINVAL },
 };
 
@@ -32,9 +37,11 @@ static const struct {
 	const char *comm, *clean;
 } comms[] = {
 	{ "nginx", "nginx" }, { "a_b-c.d+E9", "a_b-c.d+E9" }, { "tmux: server", "tmux__server" },
-	{ "kworker/0:1", "kworker_0_1" }, { ".x", "_x" }, { "..", "_." }, { "", "_" }, { "a\nb", "a_b" },
+	{ "kworker/0:1", "kworker_0_1" }, { ".x", "_x" }, { "..", "_." }, { "", "_" },
+	{ "a\nb", "a_b" },
 	{ "na\xc3\xafve", "na\xc3\xafve" }, { "cut\xe6\x97", "cut__" }, { "\xff", "_" },
-	{ "\xc2\x85" "x", "__x" }, { "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" }, { "(sd-pam)", "_sd-pam_" },
+	{ "\xc2\x85" "x", "__x" }, { "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
+	{ "(sd-pam)", "_sd-pam_" },
 };
 /* clang-format on */
 

@@ -120,11 +120,15 @@ static void opening_and_reading_writes_nothing(void **state)
 	ckpt_store_free(store);
 }
 
+/* Longer than what is read of the file at all. */
+#define LONG_VERSION                                                                               \
+	"sandckpt 1\n and a text that is much longer than any version will ever be, and then "     \
+	"some\n"
+
 static void a_version_that_is_not_ours_is_eprotonosupport(void **state)
 {
 	static const char *const versions[] = { "sandckpt 2\n", "sandckpt 1", "", "sandckpt 1\nx",
-						"a text that is much longer than any version of "
-						"ours will ever be, and then some\n" };
+						LONG_VERSION };
 	struct scratch *scratch = *state;
 	struct ckpt_store *store;
 	int fd;

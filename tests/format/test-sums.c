@@ -95,11 +95,13 @@ static void a_blank_or_dots_inside_a_name_are_fine(void **state)
 
 /* clang-format off */
 static const char *const malformed[] = {
-	ABC "  a", "\n", ABC "\n", ABC "  \n", ABC " a\n", ABC " *a\n", ABC "\ta\n", "a  " ABC "\n", "# comment\n",
+	ABC "  a", "\n", ABC "\n", ABC "  \n", ABC " a\n", ABC " *a\n", ABC "\ta\n", "a  " ABC "\n",
+	"# comment\n",
 	"BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD  a\n",
 	"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a  a\n",
 	"ga7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a\n",
-	ABC "  /etc/passwd\n", ABC "  ../x\n", ABC "  a/../b\n", ABC "  ..\n", ABC "  .\n", ABC "  ./a\n", ABC "  a//b\n",
+	ABC "  /etc/passwd\n", ABC "  ../x\n", ABC "  a/../b\n", ABC "  ..\n", ABC "  .\n",
+	ABC "  ./a\n", ABC "  a//b\n",
 	ABC "  a/\n", ABC "  a/..\n", ABC "  a\n" EMPTY "  a\n", ABC "  a\n\n",
 	"\\" ABC "  a\\tb\n", "\\" ABC "  a\\\n", "\\\n", "\\" ABC "  a\\", "\\" ABC "  ..\n",
 };

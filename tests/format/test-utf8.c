@@ -18,7 +18,8 @@ static const struct lossy {
 } lossy[] = {
 	{ "", "" },
 	{ "plain", "plain" },
-	{ "na\xc3\xafve \xe6\x97\xa5 \xf0\x9f\x98\x80", "na\xc3\xafve \xe6\x97\xa5 \xf0\x9f\x98\x80" },
+	{ "na\xc3\xafve \xe6\x97\xa5 \xf0\x9f\x98\x80",
+	  "na\xc3\xafve \xe6\x97\xa5 \xf0\x9f\x98\x80" },
 	{ "a\xff" "b", "a" R "b" },
 	{ "\x80\xbf", R R },
 	{ "\xc0\x80", R R },                         /* overlong NUL: no lead byte */
@@ -32,7 +33,8 @@ static const struct lossy {
 	{ "\xf0\x9f\x98" "x\xf0\x9f", R "x" R },
 	{ "\xf0\x80\x80\x41", R R R "A" },
 	{ "Hello \xf0\x90\x80World", "Hello " R "World" }, /* the example of Rust's manual */
-	{ "\xf1\x80\x80\xe1\x80\xc2" "b\x80" "c\x80\xbf" "d", R R R "b" R "c" R R "d" }, /* Unicode 3-11 */
+	/* Unicode 15, table 3-11 */
+	{ "\xf1\x80\x80\xe1\x80\xc2" "b\x80" "c\x80\xbf" "d", R R R "b" R "c" R R "d" },
 };
 
 static const char *const valid[] = {
