@@ -21,6 +21,7 @@
 
 /* A sink that takes nothing for so long while the target is held may be what the target serves. */
 #define HELD_PATIENCE_MS 1000
+#define ESTIMATE_TRIES 50
 #define MODE_REASON "this version captures by stopping the process"
 
 /* One capture: what passes from step to step. */
@@ -91,12 +92,9 @@ static int read_maps(struct capture *capture, const struct capture_view *view)
 }
 
 /* How much there will be and where, as far as a running process shows it. */
-static int plan(struct capture *capture)
+static int estimate(struct capture *capture, struct capture_memory *memory)
 {
 	cleanup_view struct capture_view view = CAPTURE_VIEW_UNSET;
-	cleanup_memory struct capture_memory memory = {};
-	struct ckpt_begin begin = { .pid = capture->target.pid };
-	const struct capture_params *params = capture->params;
 	int r;
 
 	r = open_first_view(capture, &view);
@@ -106,12 +104,40 @@ static int plan(struct capture *capture)
 	if (r < 0)
 		return r;
 
-	memory.view = &view;
-	memory.maps = &capture->maps;
-	r = capture_memory_walk(&memory);
-	if (r == -ENOMEM || r == -E2BIG)
-		return r;
+	memory->view = &view;
+	memory->maps = &capture->maps;
+	r = capture_memory_walk(memory);
+	memory->view = NULL;
 	/* Else what is there so far will do: it is a hint. */
+	return r == -ENOMEM || r == -E2BIG ? r : 0;
+}
+
+/* An exec takes away what was just opened, which looks as if the process had ended. */
+static int estimate_again(struct capture *capture, struct capture_memory *memory)
+{
+	struct capture_said said = capture->said;
+	int r = -ESRCH;
+
+	for (unsigned i = 0; i < ESTIMATE_TRIES && r == -ESRCH; i++) {
+		capture->said = said;
+		capture_memory_done(memory);
+		*memory = (struct capture_memory){};
+		r = estimate(capture, memory);
+	}
+
+	return r;
+}
+
+static int plan(struct capture *capture)
+{
+	cleanup_memory struct capture_memory memory = {};
+	struct ckpt_begin begin = { .pid = capture->target.pid };
+	const struct capture_params *params = capture->params;
+	int r;
+
+	r = estimate_again(capture, &memory);
+	if (r < 0)
+		return r;
 
 	r = params->open_sink(params->userdata, memory.expected, &capture->out.sink);
 	if (r < 0)

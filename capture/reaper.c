@@ -59,7 +59,8 @@ static void reap(int signal, siginfo_t *info, void *context)
 		const struct capture_thread *thread = &threads->items[i];
 
 		/* The leader stays: a whole process that died is told of by the main flow. */
-		if (thread->hold == CAPTURE_SEIZED && thread->tid != threads->target->pid)
+		if ((thread->hold == CAPTURE_SEIZED || thread->hold == CAPTURE_STOPPED) &&
+		    thread->tid != threads->target->pid)
 			(void)take(thread->tid, WEXITED, &event);
 	}
 	errno = saved;

@@ -207,9 +207,13 @@ static int parse_options(int argc, char **argv, struct options *options)
 			.has_arg = option_rows[i].argument ? required_argument : no_argument,
 		};
 
-	while ((key = getopt_long(argc, argv, "", long_options, &i)) != -1) {
-		if (key == '?')
+	opterr = 0;
+	while ((key = getopt_long(argc, argv, ":", long_options, &i)) != -1) {
+		if (key != 0) {
+			complain("\"%s\" %s", argv[optind - 1],
+				 key == ':' ? "needs an argument" : "is not an option");
 			return usage_error();
+		}
 		if (option_rows[i].take(options, optarg) < 0) {
 			complain("\"--%s\" takes %s, not \"%s\"", option_rows[i].name,
 				 option_rows[i].wants, optarg);

@@ -35,6 +35,7 @@
 #define STOP_TRY_NS (20 * NS_PER_MS)
 #define BACK_OFF_MIN_NS (5 * NS_PER_MS)
 #define BACK_OFF_MAX_NS (200 * NS_PER_MS)
+#define SEIZE_TRIES 4
 #define KILLED_WAIT_NS (200 * NS_PER_MS)
 #define STAT_MAX (64U * 1024)
 #define STAT_NUM_THREADS 20
@@ -238,50 +239,65 @@ static int find_new(struct capture_threads *threads)
 	return n < count ? -EAGAIN : 0;
 }
 
-/* Why the kernel said EPERM. Return: 0 it is dead; -EBUSY traced by another; -EPERM. */
-static int seize_refused(struct capture_threads *threads, struct capture_thread *thread,
-			 struct capture_said *said)
+/*
+ * Why the kernel said EPERM. Return: 1 it is ours already, an exec has given it this number; 0 it
+ * is dead; -EBUSY traced by another; -EPERM.
+ */
+static int seize_refused(const struct capture_threads *threads, pid_t tid, uint64_t *ret_tracer)
 {
 	cleanup_free char *status = NULL;
 	const char *state;
-	uint64_t tracer = 0;
 	char path[48];
 	size_t len;
 
-	(void)snprintf(path, sizeof(path), "task/%d/status", thread->tid);
+	(void)snprintf(path, sizeof(path), "task/%d/status", tid);
 	if (capture_proc_read(threads->target->proc_fd, path, STAT_MAX, &status, &len) < 0)
 		return 0;
 	if (capture_status_find(status, "State", &state, &len) && (*state == 'Z' || *state == 'X'))
 		return 0;
 
-	(void)capture_status_u64(status, "TracerPid", 10, &tracer);
-	if (tracer)
-		return capture_say(said, -EBUSY, "cannot capture %d: process %d traces it already",
-				   threads->target->pid, (int)tracer);
+	*ret_tracer = 0;
+	(void)capture_status_u64(status, "TracerPid", 10, ret_tracer);
+	if (*ret_tracer == (uint64_t)getpid())
+		return 1;
 
-	return capture_say(said, -EPERM, "cannot trace process %d: %m", threads->target->pid);
+	return *ret_tracer ? -EBUSY : -EPERM;
 }
 
 /* Return: 1 it is ours now; 0 it is dead; -EBUSY, -EPERM … */
+static int seize_tid(struct capture_threads *threads, pid_t tid, struct capture_said *said)
+{
+	uint64_t tracer = 0;
+	int r = -EPERM;
+
+	for (unsigned i = 0; i < SEIZE_TRIES && r == -EPERM; i++) {
+		/* Without the option an exec would show as a plain SIGTRAP, or not at all. */
+		if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACEEXEC) == 0) {
+			(void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+			return 1;
+		}
+		if (errno == ESRCH)
+			return 0;
+		if (errno != EPERM)
+			return capture_say(said, -errno, "cannot trace process %d: %m",
+					   threads->target->pid);
+		/* A zombie a moment ago can be the leader that an exec has just replaced. */
+		r = seize_refused(threads, tid, &tracer);
+	}
+
+	if (r == -EBUSY)
+		return capture_say(said, r, "cannot capture %d: process %d traces it already",
+				   threads->target->pid, (int)tracer);
+	return capture_say(said, r, "cannot trace process %d: %m", threads->target->pid);
+}
+
 static int seize(struct capture_threads *threads, struct capture_thread *thread,
 		 struct capture_said *said)
 {
-	int r;
+	int r = seize_tid(threads, thread->tid, said);
 
-	/* Without the option an exec would show as a plain SIGTRAP, or not at all. */
-	if (ptrace(PTRACE_SEIZE, thread->tid, NULL, PTRACE_O_TRACEEXEC) == 0) {
-		thread->hold = CAPTURE_SEIZED;
-		(void)ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
-		return 1;
-	}
-
-	r = errno == ESRCH ? 0 : -errno;
-	if (r == -EPERM)
-		r = seize_refused(threads, thread, said);
-	else if (r < 0)
-		capture_say(said, r, "cannot trace process %d: %m", threads->target->pid);
-	if (r == 0)
-		thread->hold = CAPTURE_DEAD;
+	if (r >= 0)
+		thread->hold = r > 0 ? CAPTURE_SEIZED : CAPTURE_DEAD;
 
 	return r;
 }
@@ -334,9 +350,8 @@ static void take_event(struct capture_threads *threads, struct capture_thread *t
 		return;
 	}
 
+	/* An exec's stop is as good as any: the image is the new program's, before its first step. */
 	kind = event->si_status >> 8;
-	if (kind == PTRACE_EVENT_EXEC)
-		threads->exec = true;
 	thread->since_ns = now_ns();
 	thread->signal = kind == 0 ? event->si_status & 0x7f : 0;
 	thread->hold = CAPTURE_STOPPED;
@@ -357,7 +372,8 @@ static void poll_thread(struct capture_threads *threads, struct capture_thread *
 		take_event(threads, thread, &event);
 }
 
-static size_t poll_all(struct capture_threads *threads)
+/* Return: how many run still. */
+static size_t poll_running(struct capture_threads *threads)
 {
 	size_t n_running = 0;
 
@@ -390,14 +406,29 @@ static bool wait_event(uint64_t until_ns)
 	return true;
 }
 
-/* Return: 0 all have stopped or died; -EAGAIN one has not in time, or there was an exec. */
+/* A thread that we hold can be killed, and an exec waits until its death is taken note of. */
+static void poll_held(struct capture_threads *threads)
+{
+	for (size_t i = 0; i < threads->n; i++)
+		if (threads->items[i].hold == CAPTURE_STOPPED)
+			poll_thread(threads, &threads->items[i]);
+}
+
+/* Return: 0 all have stopped or died; -EAGAIN one has not in time. */
 static int wait_stopped(struct capture_threads *threads, uint64_t until_ns)
 {
-	while (poll_all(threads) > 0 && !threads->exec)
+	size_t n_running = poll_running(threads), before;
+
+	while (n_running > 0) {
 		if (!wait_event(until_ns))
 			return -EAGAIN;
+		before = n_running;
+		n_running = poll_running(threads);
+		if (n_running == before)
+			poll_held(threads);
+	}
 
-	return threads->exec ? -EAGAIN : 0;
+	return 0;
 }
 
 /*
@@ -435,7 +466,6 @@ static void stay(struct capture_threads *threads)
 {
 	for (size_t i = 0; i < threads->n; i++)
 		threads->items[i].leaving = false;
-	threads->exec = false;
 }
 
 /* One try. Return: 0 all are held; -EAGAIN another try may do; -ESRCH, -EPERM, -EBUSY … */
@@ -468,7 +498,7 @@ static void back_off(struct capture_threads *threads, uint64_t pause_ns, uint64_
 {
 	uint64_t until = now_ns() + pause_ns;
 
-	while (poll_all(threads) > 0 && wait_event(deadline_ns))
+	while (poll_running(threads) > 0 && wait_event(deadline_ns))
 		;
 	while (wait_event(until < deadline_ns ? until : deadline_ns))
 		;
@@ -526,7 +556,7 @@ void capture_threads_thaw(struct capture_threads *threads)
 		if (threads->items[i].hold == CAPTURE_STOPPED)
 			detach(threads, &threads->items[i]);
 	}
-	(void)poll_all(threads);
+	(void)poll_running(threads);
 	forget_dead(threads);
 }
 
@@ -546,7 +576,7 @@ void capture_threads_done(struct capture_threads *threads)
 
 	/* A thread that was killed while we held it stays a zombie until we have taken note. */
 	capture_threads_thaw(threads);
-	while (poll_all(threads) > 0 && wait_event(until))
+	while (poll_running(threads) > 0 && wait_event(until))
 		;
 
 	if (threads->ready) {

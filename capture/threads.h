@@ -39,7 +39,6 @@ struct capture_threads {
 	const struct capture_target *target; /* not owned */
 	struct capture_thread *items;	     /* ascending by tid */
 	size_t n, size;
-	bool exec;	     /* one of them has executed a new program meanwhile */
 	uint64_t longest_ns; /* that any thread was held at a stretch */
 	bool ready;	     /* the two below are to be put back */
 	sigset_t old_mask;

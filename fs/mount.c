@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "format/cleanup.h"
@@ -20,6 +19,7 @@
 #include "fs/broker.h"
 #include "fs/mounts.h"
 #include "fs/options.h"
+#include "fs/terminal.h"
 
 #define MOUNT_PROGRAM "mount.sandckpt"
 
@@ -158,17 +158,9 @@ static int mount_run_foreground(struct ckfs_broker_params *params)
 static void mount_ready_daemon(void *userdata, const struct ckfs_report *report)
 {
 	int *pipe_fd = userdata;
-	int null;
 
-	if (report->exit == CKFS_EXIT_DONE) {
-		null = open("/dev/null", O_RDWR | O_CLOEXEC);
-		for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
-			(void)dup2(null, fd);
-		if (null > STDERR_FILENO)
-			close_fd(null);
-		closelog();
-		openlog(MOUNT_PROGRAM, LOG_PID, LOG_DAEMON);
-	}
+	if (report->exit == CKFS_EXIT_DONE)
+		ckfs_terminal_leave();
 	(void)ckpt_fd_write(*pipe_fd, report, sizeof(*report));
 	*pipe_fd = close_fd(*pipe_fd);
 }
@@ -269,7 +261,6 @@ int ckfs_mount_main(int argc, char **argv, const struct ckpt_job_ops *ops)
 		return CKFS_EXIT_DONE;
 	}
 
-	/* Until there is a mount, whoever mounts hears it; a daemon tells the system's log. */
-	openlog(MOUNT_PROGRAM, LOG_PERROR, LOG_DAEMON);
+	ckfs_terminal_keep();
 	return mount_run(&options, ops);
 }

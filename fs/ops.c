@@ -20,6 +20,7 @@
 #include "fs/chores.h"
 #include "fs/desk.h"
 #include "fs/options.h"
+#include "fs/terminal.h"
 #include "fs/tree.h"
 
 #define OPS_DAY_S 86400.0 /* below a checkpoint nothing changes */
@@ -75,6 +76,8 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want |= conn->capable &
 		      (FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS);
+	if (!server->params.options->foreground)
+		ckfs_terminal_leave();
 	(void)ckfs_desk_tell(server->desk, CKFS_ASK_READY);
 }
 

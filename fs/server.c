@@ -18,6 +18,7 @@
 #include "fs/chores.h"
 #include "fs/desk.h"
 #include "fs/options.h"
+#include "fs/terminal.h"
 #include "fs/tree.h"
 
 #define SERVER_OPEN_MAX 4096U /* directories of checkpoints */
@@ -143,7 +144,7 @@ static void server_close_rest(struct ckfs_server *server, int bus_fd)
 		       fuse_session_fd(server->session) };
 	size_t n = sizeof(keep) / sizeof(keep[0]);
 
-	closelog(); /* it opens its own again */
+	closelog(); /* or it would write to whatever has its number next */
 	qsort(keep, n, sizeof(keep[0]), server_compare_ints);
 	for (size_t i = 0; i < n; i++) {
 		unsigned last = i + 1 < n ? (unsigned)keep[i + 1] - 1 : ~0U;
@@ -151,7 +152,7 @@ static void server_close_rest(struct ckfs_server *server, int bus_fd)
 		if ((unsigned)keep[i] + 1 <= last)
 			(void)close_range((unsigned)keep[i] + 1, last, 0);
 	}
-	openlog("mount.sandckpt", server->params.options->foreground ? LOG_PERROR : 0, LOG_DAEMON);
+	ckfs_terminal_keep();
 }
 
 /* Ctrl-C and a hangup are the broker's to decide on; a TERM ends us, and the mount with us. */
@@ -210,7 +211,13 @@ static int server_start(struct ckfs_server *server, int bus_fd)
 	if (r < 0)
 		return r;
 
-	return ckfs_chores_new(server, &server->chores);
+	r = ckfs_chores_new(server, &server->chores);
+	if (r < 0)
+		return r;
+	/* What a crash left behind has no other chance until the next removal. */
+	if (!server->params.options->read_only)
+		ckfs_chores_sweep(server->chores);
+	return 0;
 }
 
 static int server_loop(struct ckfs_server *server)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -90,6 +91,7 @@ static void a_spinning_threads_registers_are_there(void **state)
 	uint64_t xmm7[2], count;
 
 	await_count(&child, 0);
+	assert_true(child_await_state(child.pid, "S"));
 	sink = capture(&child, &result);
 	count = child.facts[1];
 	thread = memory_sink_thread(sink, (int)child.facts[0]);
@@ -182,15 +184,13 @@ static void child_breed(struct child *child)
 
 static int look_for_running(void *userdata)
 {
-	char path[64];
-	struct child *child = userdata;
+	const struct child *child = userdata;
 	uint64_t before = child->facts[1];
 
 	/* Nothing of the process runs while its memory is read. */
 	for (unsigned i = 0; i < 50; i++)
 		(void)sched_yield();
-	(void)snprintf(path, sizeof(path), "/proc/%d", child->pid);
-	return child->facts[1] == before && access(path, F_OK) == 0 ? 0 : -EILSEQ;
+	return child->facts[1] == before ? 0 : -EILSEQ;
 }
 
 static void threads_that_come_and_go_are_stopped_too(void **state)
@@ -232,7 +232,8 @@ static void a_stopped_process_stays_stopped(void **state)
 		assert_int_equal(sink->threads.items[i].state, 'T');
 		assert_true(child_await_state(sink->threads.items[i].tid, "T"));
 	}
-	assert_non_null(strstr(memory_sink_procfile(sink, "status")->data, "State:\tT (stopped)\n"));
+	assert_non_null(
+	    strstr(memory_sink_procfile(sink, "status")->data, "State:\tT (stopped)\n"));
 	assert_non_null(strstr(memory_sink_procfile(sink, "stat")->data, ") T "));
 	child_continue(&child);
 	assert_true(child_await_state(child.pid, "S"));
@@ -240,74 +241,441 @@ static void a_stopped_process_stays_stopped(void **state)
 	child_end(&child);
 }
 
-/* facts[0] counts the signals, facts[1] sums their values. */
-static void child_signals(struct child *child)
+static void child_blocked_signal(struct child *child)
 {
 	sigset_t set;
-	siginfo_t info;
 
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGRTMIN);
 	child_need(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
-	child_say_ready(child);
-	(void)read(child->wait, &info, 1);
-	for (;;) {
-		if (sigwaitinfo(&set, &info) != SIGRTMIN)
-			continue;
-		child->facts[1] += (uint64_t)info.si_value.sival_int;
-		child->facts[0]++;
-	}
+	child_need(syscall(SYS_tgkill, getpid(), getpid(), SIGRTMIN) == 0);
+	child_wait(child);
 }
 
-static void a_pending_signal_is_told_of_and_delivered_once(void **state)
+static void a_pending_signal_and_the_mask_are_told_of(void **state)
 {
-	struct child child = child_start(child_signals);
+	struct child child = child_start(child_blocked_signal);
+	uint64_t bit = UINT64_C(1) << (SIGRTMIN - 1);
 	struct capture_result result;
-	struct memory_sink *sink;
+	struct memory_sink *sink = capture(&child, &result);
 
-	assert_true(child_await_state(child.pid, "S"));
-	assert_int_equal(syscall(SYS_tgkill, child.pid, child.pid, SIGRTMIN), 0);
-	sink = capture(&child, &result);
-	assert_int_equal(sink->threads.items[0].pending, UINT64_C(1) << (SIGRTMIN - 1));
-	assert_int_equal(sink->threads.items[0].sigmask & (UINT64_C(1) << (SIGRTMIN - 1)),
-			 UINT64_C(1) << (SIGRTMIN - 1));
+	assert_int_equal(sink->threads.items[0].pending, bit);
+	assert_int_equal(sink->threads.items[0].sigmask, bit);
 	memory_sink_free(sink);
 	child_end(&child);
 }
 
-static void on_signal(int number, siginfo_t *info, void *context)
+/* The value is where to count: a signal that lost its siginfo has none, and crashes. */
+static void count_signal(int number, siginfo_t *info, void *context)
 {
-	volatile uint64_t *facts = *(volatile uint64_t **)(uintptr_t)0;
+	volatile uint64_t *count = info->si_value.sival_ptr;
 
 	(void)number;
-	(void)info;
 	(void)context;
-	(void)facts;
+	++*count;
 }
 
-static void child_storm(struct child *child)
+static void child_count_signals(struct child *child)
 {
-	sigset_t set;
-	siginfo_t info;
+	struct sigaction action = { .sa_sigaction = count_signal, .sa_flags = SA_SIGINFO };
 
-	(void)on_signal;
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGRTMIN);
-	child_need(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+	child_need(sigaction(SIGRTMIN, &action, NULL) == 0);
 	child_say_ready(child);
-	for (;;) {
-		if (sigwaitinfo(&set, &info) != SIGRTMIN)
-			continue;
-		child->facts[2] += (uint64_t)info.si_value.sival_int;
-		child->facts[1]++;
-	}
+	for (;;)
+		child->facts[0]++;
 }
 
-int main(void)
+#define N_SIGNALS 3000
+
+static pid_t send_signals(const struct child *child)
+{
+	union sigval value = { .sival_ptr = (void *)&child->facts[1] };
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+
+	for (unsigned i = 0; i < N_SIGNALS; i++) {
+		while (sigqueue(child->pid, SIGRTMIN, value) < 0)
+			child_need(errno == EAGAIN);
+		/* One at a time, so that many captures meet one that is being delivered. */
+		while (child->facts[1] <= i && child_state(child->pid))
+			;
+	}
+	_exit(0);
+}
+
+static void no_signal_is_lost_or_doubled(void **state)
+{
+	struct child child = child_start(child_count_signals);
+	pid_t sender = send_signals(&child);
+	struct capture_result result;
+	siginfo_t info = {};
+
+	while (waitid(P_PID, (id_t)sender, &info, WEXITED | WNOHANG) == 0 && !info.si_pid)
+		memory_sink_free(capture(&child, &result));
+	memory_sink_free(capture(&child, &result));
+	assert_int_equal(info.si_status, 0);
+	assert_int_equal(child.facts[1], N_SIGNALS);
+	child_end(&child);
+}
+
+static void child_traced(struct child *child)
+{
+	pid_t pid = fork();
+
+	child_need(pid >= 0);
+	if (pid == 0)
+		child_wait(child);
+	child_need(ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0);
+	child->facts[0] = (uint64_t)pid;
+	child_wait(child);
+}
+
+static int try_capture(pid_t pid, struct capture_result *ret)
+{
+	struct child child = { .pid = pid };
+	struct memory_sink *sink = memory_sink_new(true);
+	struct capture_params params = child_params(&child, &sink);
+	int r = capture_process(&params, ret);
+
+	memory_sink_free(sink);
+	if (r < 0)
+		assert_true(ret->said[0] != '\0');
+	return r;
+}
+
+static void a_traced_process_is_busy(void **state)
+{
+	struct child child = child_start(child_traced);
+	struct capture_result result;
+	char tracer[32];
+
+	assert_int_equal(try_capture((pid_t)child.facts[0], &result), -EBUSY);
+	(void)snprintf(tracer, sizeof(tracer), "process %d", child.pid);
+	assert_non_null(strstr(result.said, tracer));
+	child_end(&child);
+}
+
+static void a_threads_number_is_refused_with_its_process(void **state)
+{
+	struct child child = child_start(child_spin);
+	struct capture_result result;
+	char process[32];
+
+	await_count(&child, 0);
+	assert_int_equal(try_capture((pid_t)child.facts[0], &result), -EINVAL);
+	(void)snprintf(process, sizeof(process), "process %d", child.pid);
+	assert_non_null(strstr(result.said, process));
+	child_end(&child);
+}
+
+static void we_ourselves_are_a_deadlock(void **state)
+{
+	struct capture_result result;
+
+	assert_int_equal(try_capture(getpid(), &result), -EDEADLK);
+}
+
+static void a_kernel_thread_is_not_permitted(void **state)
+{
+	struct capture_result result;
+	char link[16];
+
+	/* In a container 2 may be anybody. */
+	if (readlink("/proc/2/exe", link, sizeof(link)) >= 0 || access("/proc/2", F_OK) < 0)
+		skip();
+	assert_int_equal(try_capture(2, &result), -EPERM);
+	assert_non_null(strstr(result.said, "kernel thread"));
+}
+
+static void a_zombie_and_nobody_are_no_process(void **state)
+{
+	struct child child = child_start(child_idle);
+	struct capture_result result;
+
+	assert_int_equal(kill(child.pid, SIGKILL), 0);
+	assert_true(child_await_state(child.pid, "Z"));
+	assert_int_equal(try_capture(child.pid, &result), -ESRCH);
+	assert_int_equal(waitpid(child.pid, NULL, 0), child.pid);
+	assert_int_equal(try_capture(child.pid, &result), -ESRCH);
+	child_end(&child);
+}
+
+static void a_reused_pid_is_no_process(void **state)
+{
+	struct child child = child_start(child_idle), other = child_start(child_idle);
+	struct memory_sink *sink = memory_sink_new(true);
+	struct capture_params params = child_params(&child, &sink);
+	struct capture_result result;
+
+	/* The pidfd of one that is gone with the number of one that is there. */
+	params.pidfd = pidfd_open(other.pid, 0);
+	assert_true(params.pidfd >= 0);
+	child_end(&other);
+	assert_int_equal(capture_process(&params, &result), -ESRCH);
+	(void)close(params.pidfd);
+	memory_sink_free(sink);
+	child_end(&child);
+}
+
+static void live_mode_is_refused(void **state)
+{
+	struct child child = child_start(child_idle);
+	struct memory_sink *sink = memory_sink_new(true);
+	struct capture_params params = child_params(&child, &sink);
+	struct capture_result result;
+
+	params.mode = CKPT_MODE_LIVE;
+	assert_int_equal(capture_process(&params, &result), -EINVAL);
+	assert_true(result.said[0] != '\0');
+	memory_sink_free(sink);
+	child_end(&child);
+}
+
+static int kill_it(void *userdata)
+{
+	const struct child *child = userdata;
+
+	return kill(child->pid, SIGKILL) < 0 ? -errno : 0;
+}
+
+static void an_exit_in_the_middle_is_no_process(void **state)
+{
+	struct child child = child_start(child_many);
+	struct memory_sink *sink = memory_sink_new(true);
+	struct capture_params params = child_params(&child, &sink);
+	struct capture_result result;
+	int status;
+
+	sink->on_pages = kill_it;
+	sink->userdata = &child;
+	assert_int_equal(capture_process(&params, &result), -ESRCH);
+	assert_true(result.said[0] != '\0');
+	assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	memory_sink_free(sink);
+	child_end(&child);
+}
+
+static void *go_on_alone(void *arg)
+{
+	struct child *child = arg;
+
+	child->facts[0] = (uint64_t)syscall(SYS_gettid);
+	/* Its leader is a zombie when there is nobody left to run the rest of it. */
+	while (child_state(getpid()) != 'Z')
+		;
+	child_wait(child);
+}
+
+static void child_without_leader(struct child *child)
+{
+	static struct child copy; /* outlives this stack */
+	pthread_t thread;
+
+	copy = *child;
+	child_need(pthread_create(&thread, NULL, go_on_alone, &copy) == 0);
+	pthread_exit(NULL);
+}
+
+static void without_its_leader_the_lowest_thread_shows_the_process(void **state)
+{
+	struct child child = child_start(child_without_leader);
+	struct capture_result result;
+	struct memory_sink *sink = capture(&child, &result);
+
+	assert_int_equal(sink->threads.n, 1);
+	assert_int_equal(sink->threads.items[0].tid, child.facts[0]);
+	assert_true(sink->regions.n > 5);
+	assert_true(sink->fds.n > 0);
+	assert_int_equal(json_object_get_int(json_object_object_get(sink->info, "pid")), child.pid);
+	memory_sink_free(sink);
+	child_end(&child);
+}
+
+/* In vfork() until @go is closed: the kernel lets it stop only then. */
+static void child_in_vfork(struct child *child)
+{
+	char byte;
+
+	if (vfork() == 0) {
+		(void)write(child->ready, "r", 1);
+		(void)read(child->wait, &byte, 1);
+		_exit(0);
+	}
+	child->facts[0] = 1;
+	for (;;)
+		(void)pause();
+}
+
+static void what_does_not_stop_is_let_go(void **state)
+{
+	struct child child = child_start(child_in_vfork);
+	struct timespec start, now;
+	struct capture_result result;
+	int status, go = child.go;
+	pid_t pid;
+
+	/* A process of its own: its exit is what detaches. */
+	assert_true(child_await_state(child.pid, "D"));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct memory_sink *sink = memory_sink_new(true);
+		struct capture_params params = child_params(&child, &sink);
+
+		(void)close(go);
+		params.deadline_ms = 100;
+		_exit(-capture_process(&params, &result));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), ETIMEDOUT);
+
+	assert_int_equal(child.facts[0], 0);
+	(void)close(go);
+	(void)clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	while (!child.facts[0] && now.tv_sec - start.tv_sec < 10);
+	assert_int_equal(child.facts[0], 1);
+	assert_true(child_await_state(child.pid, "S"));
+	child.go = -1;
+	child_end(&child);
+}
+
+#define RESPAWN "respawn"
+
+static void *spawn_again(void *arg)
+{
+	char *const argv[] = { (char *)"/proc/self/exe", (char *)RESPAWN, NULL };
+
+	/* Of this thread alone, so it has to be asked for each time. */
+	(void)arg;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)execv(argv[0], argv);
+	_exit(1);
+}
+
+/* One program after the other, each started by a thread that is not the leader. */
+static int respawn(void)
+{
+	pthread_t thread;
+
+	for (unsigned i = 0; i < 3; i++)
+		child_need(pthread_create(&thread, NULL, die, &(uint64_t){ 0 }) == 0);
+	child_need(pthread_create(&thread, NULL, spawn_again, NULL) == 0);
+	for (;;)
+		(void)pause();
+	return 0;
+}
+
+static void child_respawn(struct child *child)
+{
+	child_say_ready(child);
+	(void)spawn_again(NULL);
+}
+
+static void an_exec_in_the_middle_is_seen(void **state)
+{
+	struct child child = child_start(child_respawn);
+
+	for (unsigned i = 0; i < 20; i++) {
+		struct capture_result result;
+		struct memory_sink *sink = capture(&child, &result);
+
+		assert_true(sink->threads.n >= 1);
+		assert_true(sink->regions.n >= 1);
+		memory_sink_free(sink);
+	}
+	assert_true(kill(child.pid, 0) == 0 && child_state(child.pid) != 'Z');
+	child_end(&child);
+}
+
+static void the_facts_are_those_of_proc(void **state)
+{
+	struct child child = child_start(child_many);
+	struct json_object *info, *meta, *value;
+	struct capture_result result;
+	struct memory_sink *sink;
+	char exe[256] = "";
+	static const char *const keys[] = { "cwd",  "exe",	    "ppid",	  "comm",
+					    "uids", "capabilities", "seccomp",	  "namespaces",
+					    "root", "rlimits",	    "personality" };
+	static const char *const files[] = { "cmdline", "comm",		"environ", "auxv",
+					     "status",	"stat",		"statm",   "limits",
+					     "cgroup",	"maps",		"smaps",   "mountinfo",
+					     "vdso",	"oom_score_adj" };
+
+	assert_true(child_await_state(child.pid, "S"));
+	sink = capture(&child, &result);
+	info = sink->info;
+	meta = sink->meta;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		assert_true(json_object_object_get_ex(info, keys[i], &value));
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		assert_non_null(memory_sink_procfile(sink, files[i]));
+	assert_true(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0);
+	assert_string_equal(json_object_get_string(json_object_object_get(info, "exe")), exe);
+	assert_int_equal(json_object_get_int(json_object_object_get(info, "ppid")), getpid());
+	assert_string_equal(json_object_get_string(json_object_object_get(meta, "mode")), "stop");
+	assert_non_null(json_object_get_string(json_object_object_get(meta, "mode_reason")));
+	assert_int_equal(json_object_get_int64(json_object_object_get(meta, "pause_us")),
+			 result.pause_us);
+	assert_non_null(strstr(memory_sink_procfile(sink, "status")->data, "TracerPid:\t0\n"));
+	assert_non_null(
+	    strstr(memory_sink_procfile(sink, "status")->data, "State:\tS (sleeping)\n"));
+	assert_memory_equal(memory_sink_procfile(sink, "vdso")->data, "\177ELF", 4);
+	assert_int_equal(sink->omitted.n, 0);
+	memory_sink_free(sink);
+	child_end(&child);
+}
+
+static void the_signal_mask_of_the_caller_is_put_back(void **state)
+{
+	struct child child = child_start(child_idle);
+	struct sigaction before, after;
+	struct capture_result result;
+	sigset_t mask_before, mask_after;
+
+	(void)sigprocmask(SIG_SETMASK, NULL, &mask_before);
+	(void)sigaction(SIGCHLD, NULL, &before);
+	memory_sink_free(capture(&child, &result));
+	(void)sigprocmask(SIG_SETMASK, NULL, &mask_after);
+	(void)sigaction(SIGCHLD, NULL, &after);
+	for (int i = 1; i <= SIGRTMAX; i++)
+		assert_int_equal(sigismember(&mask_before, i), sigismember(&mask_after, i));
+	assert_ptr_equal(before.sa_handler, after.sa_handler);
+	child_end(&child);
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_spinning_threads_registers_are_there),
+		cmocka_unit_test(all_of_50_threads_are_there),
+		cmocka_unit_test(threads_that_come_and_go_are_stopped_too),
+		cmocka_unit_test(a_stopped_process_stays_stopped),
+		cmocka_unit_test(a_pending_signal_and_the_mask_are_told_of),
+		cmocka_unit_test(no_signal_is_lost_or_doubled),
+		cmocka_unit_test(a_traced_process_is_busy),
+		cmocka_unit_test(a_threads_number_is_refused_with_its_process),
+		cmocka_unit_test(we_ourselves_are_a_deadlock),
+		cmocka_unit_test(a_kernel_thread_is_not_permitted),
+		cmocka_unit_test(a_zombie_and_nobody_are_no_process),
+		cmocka_unit_test(a_reused_pid_is_no_process),
+		cmocka_unit_test(live_mode_is_refused),
+		cmocka_unit_test(an_exit_in_the_middle_is_no_process),
+		cmocka_unit_test(without_its_leader_the_lowest_thread_shows_the_process),
+		cmocka_unit_test(what_does_not_stop_is_let_go),
+		cmocka_unit_test(an_exec_in_the_middle_is_seen),
+		cmocka_unit_test(the_facts_are_those_of_proc),
+		cmocka_unit_test(the_signal_mask_of_the_caller_is_put_back),
 	};
 
+	if (argc > 1 && strcmp(argv[1], RESPAWN) == 0)
+		return respawn();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

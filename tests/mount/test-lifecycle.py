@@ -15,7 +15,7 @@ class Lifecycle(ckpttest.TestCase):
             self.run_ok(
                 "sh",
                 "-c",
-                f'"$0" "$1" "$2" && test "$(ls "$2")" = ctl && umount "$2"',
+                '"$0" "$1" "$2" && test "$(ls "$2")" = ctl && umount "$2"',
                 ckpttest.MOUNT,
                 self.path("store"),
                 at,
@@ -232,8 +232,8 @@ class Usage(ckpttest.TestCase):
 
     def test_options_of_fstab_are_swallowed_or_passed_on(self):
         options = (
-            "rw,auto,noauto,user,nouser,users,owner,group,nofail,_netdev,defaults,x-systemd.automount,"
-            "comment=abc,relatime,noatime,nodev,nosuid,noexec,sync,dirsync"
+            "rw,auto,noauto,user,nouser,users,owner,group,nofail,_netdev,defaults,"
+            "x-systemd.automount,comment=abc,relatime,noatime,nodev,nosuid,noexec,sync,dirsync"
         )
         with self.mount(options) as m:
             line = next(
