@@ -152,7 +152,8 @@ static int read_addresses(int sock, int family, struct ckpt_fd *fd, bool *ret_co
 	len = sizeof(address);
 	if (getpeername(sock, &address.any, &len) < 0)
 		return 0; /* not connected, or a kind that never is */
-	*ret_connected = true;
+	/* A netlink socket always has a peer: the kernel, unless it chose another. */
+	*ret_connected = family != AF_NETLINK;
 	return print(&address, len, &fd->peer);
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,18 @@ int capture_target_check(const struct capture_target *target)
 		return -errno;
 
 	return 0;
+}
+
+/**
+ * capture_target_is_over() - whether all threads of the process have ended
+ *
+ * In the middle of an exec it can look so through /proc, but not to the pidfd.
+ */
+bool capture_target_is_over(const struct capture_target *target)
+{
+	struct pollfd pidfd = { .fd = target->pidfd, .events = POLLIN };
+
+	return poll(&pidfd, 1, 0) == 1;
 }
 
 void capture_target_done(struct capture_target *target)

@@ -32,6 +32,7 @@ struct capture_view {
 int capture_target_open(pid_t pid, int pidfd, struct capture_target *ret,
 			struct capture_said *said);
 int capture_target_check(const struct capture_target *target);
+bool capture_target_is_over(const struct capture_target *target);
 void capture_target_done(struct capture_target *target);
 
 int capture_view_open(const struct capture_target *target, pid_t tid, struct capture_view *ret,

@@ -35,6 +35,7 @@
 #define STOP_TRY_NS (20 * NS_PER_MS)
 #define BACK_OFF_MIN_NS (5 * NS_PER_MS)
 #define BACK_OFF_MAX_NS (200 * NS_PER_MS)
+#define LOOK_AGAIN_NS (20 * NS_PER_MS)
 #define SEIZE_TRIES 4
 #define KILLED_WAIT_NS (200 * NS_PER_MS)
 #define STAT_MAX (64U * 1024)
@@ -46,6 +47,11 @@ static uint64_t now_ns(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 /**
@@ -240,34 +246,31 @@ static int find_new(struct capture_threads *threads)
 }
 
 /*
- * Why the kernel said EPERM. Return: 1 it is ours already, an exec has given it this number; 0 it
- * is dead; -EBUSY traced by another; -EPERM.
+ * Who traces a thread. Return: 0, with 0 for nobody in @ret_tracer; -ESRCH it is dead.
  */
-static int seize_refused(const struct capture_threads *threads, pid_t tid, uint64_t *ret_tracer)
+static int find_tracer(const struct capture_threads *threads, pid_t tid, pid_t *ret_tracer)
 {
 	cleanup_free char *status = NULL;
 	const char *state;
+	uint64_t tracer = 0;
 	char path[48];
 	size_t len;
 
 	(void)snprintf(path, sizeof(path), "task/%d/status", tid);
 	if (capture_proc_read(threads->target->proc_fd, path, STAT_MAX, &status, &len) < 0)
-		return 0;
+		return -ESRCH;
 	if (capture_status_find(status, "State", &state, &len) && (*state == 'Z' || *state == 'X'))
-		return 0;
+		return -ESRCH;
 
-	*ret_tracer = 0;
-	(void)capture_status_u64(status, "TracerPid", 10, ret_tracer);
-	if (*ret_tracer == (uint64_t)getpid())
-		return 1;
-
-	return *ret_tracer ? -EBUSY : -EPERM;
+	(void)capture_status_u64(status, "TracerPid", 10, &tracer);
+	*ret_tracer = (pid_t)tracer;
+	return 0;
 }
 
 /* Return: 1 it is ours now; 0 it is dead; -EBUSY, -EPERM … */
 static int seize_tid(struct capture_threads *threads, pid_t tid, struct capture_said *said)
 {
-	uint64_t tracer = 0;
+	pid_t tracer = 0;
 	int r = -EPERM;
 
 	for (unsigned i = 0; i < SEIZE_TRIES && r == -EPERM; i++) {
@@ -282,12 +285,16 @@ static int seize_tid(struct capture_threads *threads, pid_t tid, struct capture_
 			return capture_say(said, -errno, "cannot trace process %d: %m",
 					   threads->target->pid);
 		/* A zombie a moment ago can be the leader that an exec has just replaced. */
-		r = seize_refused(threads, tid, &tracer);
+		if (find_tracer(threads, tid, &tracer) < 0)
+			return 0;
+		if (tracer == getpid())
+			return 1; /* as another thread: an exec has given it this number */
+		r = tracer ? -EBUSY : -EPERM;
 	}
 
 	if (r == -EBUSY)
 		return capture_say(said, r, "cannot capture %d: process %d traces it already",
-				   threads->target->pid, (int)tracer);
+				   threads->target->pid, tracer);
 	return capture_say(said, r, "cannot trace process %d: %m", threads->target->pid);
 }
 
@@ -450,6 +457,50 @@ static size_t drop_foreign(struct capture_threads *threads)
 	return n_held;
 }
 
+/*
+ * Two things that waitid() does not tell of: a leader that exits while others live, and, where
+ * the process is a child of our own, an exec by a thread that we do not trace, which ends the
+ * trace of the leader.
+ */
+static void drop_untraced(struct capture_threads *threads)
+{
+	for (size_t i = 0; i < threads->n; i++) {
+		struct capture_thread *thread = &threads->items[i];
+		pid_t tracer;
+		int r;
+
+		if (thread->hold != CAPTURE_SEIZED)
+			continue;
+		r = find_tracer(threads, thread->tid, &tracer);
+		if (r < 0 ? thread->tid == threads->target->pid : tracer != getpid())
+			thread->hold = CAPTURE_DEAD;
+	}
+}
+
+/*
+ * A thread that we hold can have been killed, or replaced by another that took its number in an
+ * exec. Return: how many are no longer held.
+ */
+static size_t drop_lost(struct capture_threads *threads)
+{
+	unsigned long message;
+	size_t n_lost = 0;
+
+	for (size_t i = 0; i < threads->n; i++) {
+		struct capture_thread *thread = &threads->items[i];
+
+		if (thread->hold != CAPTURE_STOPPED ||
+		    ptrace(PTRACE_GETEVENTMSG, thread->tid, NULL, &message) == 0)
+			continue;
+		thread->hold = CAPTURE_SEIZED;
+		n_lost++;
+	}
+
+	if (n_lost > 0)
+		drop_untraced(threads);
+	return n_lost;
+}
+
 /* Forgets whom we do not hold: a number may come again, as another thread. */
 static void forget_dead(struct capture_threads *threads)
 {
@@ -486,7 +537,7 @@ static int freeze_once(struct capture_threads *threads, struct capture_said *sai
 		r = wait_stopped(threads, until);
 		if (r < 0)
 			return r;
-		if (n_new == 0 && n_seized == 0)
+		if (n_new == 0 && n_seized == 0 && drop_lost(threads) == 0)
 			return drop_foreign(threads) > 0 ? 0 : -ESRCH;
 		if (now_ns() >= until)
 			return -EAGAIN;
@@ -498,9 +549,13 @@ static void back_off(struct capture_threads *threads, uint64_t pause_ns, uint64_
 {
 	uint64_t until = now_ns() + pause_ns;
 
-	while (poll_running(threads) > 0 && wait_event(deadline_ns))
-		;
-	while (wait_event(until < deadline_ns ? until : deadline_ns))
+	for (;;) {
+		drop_untraced(threads);
+		if (poll_running(threads) == 0 ||
+		    !wait_event(earlier(now_ns() + LOOK_AGAIN_NS, deadline_ns)))
+			break;
+	}
+	while (wait_event(earlier(until, deadline_ns)))
 		;
 	forget_dead(threads);
 }
@@ -530,6 +585,8 @@ int capture_threads_freeze(struct capture_threads *threads, uint64_t deadline_ms
 			r = capture_target_check(threads->target);
 		if (r == 0)
 			return 0;
+		if (r == -ESRCH && !capture_target_is_over(threads->target))
+			r = -EAGAIN; /* in the middle of an exec */
 
 		capture_threads_thaw(threads);
 		if (r != -EAGAIN)
@@ -540,7 +597,7 @@ int capture_threads_freeze(struct capture_threads *threads, uint64_t deadline_ms
 					   (unsigned long long)deadline_ms);
 
 		back_off(threads, pause, deadline);
-		pause = pause * 2 < BACK_OFF_MAX_NS ? pause * 2 : BACK_OFF_MAX_NS;
+		pause = earlier(pause * 2, BACK_OFF_MAX_NS);
 	}
 }
 
@@ -573,11 +630,15 @@ pid_t capture_threads_lowest(const struct capture_threads *threads)
 void capture_threads_done(struct capture_threads *threads)
 {
 	uint64_t until = now_ns() + KILLED_WAIT_NS;
+	siginfo_t event;
 
 	/* A thread that was killed while we held it stays a zombie until we have taken note. */
 	capture_threads_thaw(threads);
 	while (poll_running(threads) > 0 && wait_event(until))
 		;
+	/* So does a leader, and with it the process, whose exit came after that of its others. */
+	if (threads->target)
+		(void)capture_reaper_poll(threads->target, threads->target->pid, &event);
 
 	if (threads->ready) {
 		(void)sigaction(SIGCHLD, &threads->old_chld, NULL);

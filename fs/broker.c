@@ -35,8 +35,9 @@ struct broker {
 	struct ckfs_captures *captures;
 	struct ckfs_mount mount;
 	bool mounted;
-	bool ready;    /* the parent was told */
-	bool stopping; /* until no capture runs */
+	bool ready;	    /* the parent was told */
+	bool stopping;	    /* until no capture runs */
+	bool server_ending; /* it has closed the bus */
 	bool server_gone;
 	bool server_well; /* and it went because it was unmounted */
 	long long stop_by_ms;
@@ -159,6 +160,7 @@ static void broker_on_bus(struct broker *broker)
 		syslog(LOG_ERR, "the server of \"%s\" is not understood: %s",
 		       broker->params->options->spec, strerror(-r));
 	/* Its end is told by its pidfd; there is nothing more to be read here. */
+	broker->server_ending = true;
 	(void)epoll_ctl(broker->epoll_fd, EPOLL_CTL_DEL, broker->bus_fd, NULL);
 	broker_stop(broker);
 }
@@ -207,10 +209,15 @@ static int broker_timeout(const struct broker *broker)
 	return timeout < 0 || left < timeout ? (int)left : timeout;
 }
 
+/* How the server ended says whether there is anything left to unmount: that is waited for. */
 static bool broker_is_done(const struct broker *broker)
 {
-	return broker->stopping && (ckfs_captures_running(broker->captures) == 0 ||
-				    broker_now_ms() >= broker->stop_by_ms);
+	if (!broker->stopping)
+		return false;
+	if (broker_now_ms() >= broker->stop_by_ms)
+		return true;
+	return ckfs_captures_running(broker->captures) == 0 &&
+	       (!broker->server_ending || broker->server_gone);
 }
 
 static void broker_loop(struct broker *broker)
@@ -299,22 +306,27 @@ static int broker_start(struct broker *broker)
 		     : broker_watch(broker, ckfs_captures_fd(broker->captures), broker_on_captures);
 }
 
-/* Somebody may have unmounted it, and mounted another one in its place. */
-static void broker_unmount(struct broker *broker)
+/*
+ * Somebody may have unmounted it, and mounted another one in its place, which can even have the
+ * device number that ours had: without a server ours is a dead one, and with it nobody else has
+ * its number.
+ */
+static int broker_unmount(struct broker *broker)
 {
 	struct ckfs_mount now;
 	int r;
 
-	r = ckfs_mounts_find(broker->params->dir, &now);
-	if (r == 0 || (r > 0 && !now.ours))
-		return;
-	if (broker->mounted && r > 0 &&
-	    (now.major != broker->mount.major || now.minor != broker->mount.minor))
-		return;
+	if (broker->server_gone)
+		return broker->server_well ? 0 : ckfs_mounts_detach_dead(broker->params->dir);
 
-	r = ckfs_mounts_detach(broker->params->dir, true);
-	if (r < 0)
-		syslog(LOG_ERR, "cannot unmount \"%s\": %s", broker->params->dir, strerror(-r));
+	r = ckfs_mounts_find(broker->params->dir, &now);
+	if (r <= 0 || !now.ours)
+		return r;
+	if (broker->mounted &&
+	    (now.major != broker->mount.major || now.minor != broker->mount.minor))
+		return 0;
+
+	return ckfs_mounts_detach(broker->params->dir, true);
 }
 
 /* It ends by itself when the last handle is closed, which may take for ever. */
@@ -340,9 +352,14 @@ static void broker_end_server(struct broker *broker)
 
 static void broker_done(struct broker *broker)
 {
+	int r;
+
 	broker->captures = ckfs_captures_free(broker->captures);
 	if (broker->server_pid > 0) {
-		broker_unmount(broker);
+		r = broker_unmount(broker);
+		if (r < 0)
+			syslog(LOG_ERR, "cannot unmount \"%s\": %s", broker->params->dir,
+			       strerror(-r));
 		broker_end_server(broker);
 	}
 	ckfs_server_free(broker->server);

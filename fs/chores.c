@@ -99,6 +99,7 @@ int ckfs_chores_new(struct ckfs_server *server, struct ckfs_chores **ret)
 	if (!chores)
 		return -ENOMEM;
 	chores->server = server;
+	atomic_store(&server->last_used_ms, chores_now_ms());
 	pthread_mutex_init(&chores->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

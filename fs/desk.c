@@ -84,19 +84,54 @@ static void desk_reply_write(struct desk_pending *pending, const struct ckfs_ans
 		fuse_reply_write(pending->req, pending->size);
 }
 
-/* Under the handle's lock. */
-static void ctl_reply_state(struct ckfs_ctl *ctl, fuse_req_t req, size_t size, uint64_t offset)
+/*
+ * Replies with a copy: as soon as a request is replied to, the handle may be closed, and nothing of
+ * it is there any more. NULL: there was no memory for one.
+ */
+static void ctl_reply_copy(fuse_req_t req, char *copy, size_t len)
+{
+	if (copy)
+		fuse_reply_buf(req, copy, len);
+	else
+		fuse_reply_err(req, ENOMEM);
+	free(copy);
+}
+
+/* Under the handle's lock: what a read gets of ctl's text. */
+static char *ctl_copy_state(const struct ckfs_ctl *ctl, size_t size, uint64_t offset,
+			    size_t *ret_len)
 {
 	size_t start = offset < ctl->state_len ? offset : ctl->state_len;
-	size_t n = ctl->state_len - start < size ? ctl->state_len - start : size;
+	size_t len = ctl->state_len - start < size ? ctl->state_len - start : size;
+	char *copy = malloc(len + 1);
 
-	fuse_reply_buf(req, ctl->state ? ctl->state + start : NULL, n);
+	if (copy)
+		memcpy(copy, ctl->state + start, len);
+	*ret_len = len;
+	return copy;
+}
+
+/* Under the handle's lock: what a read gets of the name. */
+static char *ctl_copy_name(struct ckfs_ctl *ctl, size_t size, size_t *ret_len)
+{
+	size_t len = strlen(ctl->name) - ctl->told;
+	char *copy;
+
+	len = len < size ? len : size;
+	copy = malloc(len + 1);
+	if (copy) {
+		memcpy(copy, ctl->name + ctl->told, len);
+		ctl->told += len;
+	}
+	*ret_len = len;
+	return copy;
 }
 
 static void desk_reply_state(struct desk_pending *pending, const struct ckfs_answer *answer)
 {
 	struct ckfs_ctl *ctl = pending->ctl;
-	char *text = malloc(answer->len + 1);
+	char *text = malloc(answer->len + 1), *copy;
+	size_t len;
 
 	if (answer->error != 0 || !text) {
 		free(text);
@@ -110,8 +145,10 @@ static void desk_reply_state(struct desk_pending *pending, const struct ckfs_ans
 	ctl->state = text;
 	ctl->state_len = answer->len;
 	ctl->state_uid = pending->uid;
-	ctl_reply_state(ctl, pending->req, pending->size, pending->offset);
+	copy = ctl_copy_state(ctl, pending->size, pending->offset, &len);
 	pthread_mutex_unlock(&ctl->lock);
+
+	ctl_reply_copy(pending->req, copy, len);
 }
 
 /* Under the lock. */
@@ -261,20 +298,20 @@ int ckfs_desk_write(struct ckfs_desk *desk, struct ckfs_ctl *ctl, fuse_req_t req
 static bool ctl_read_own(struct ckfs_ctl *ctl, fuse_req_t req, size_t size, uint64_t offset)
 {
 	bool own = true;
-	size_t n;
+	char *copy = NULL;
+	size_t len = 0;
 
 	pthread_mutex_lock(&ctl->lock);
-	if (ctl->wrote) {
-		n = strlen(ctl->name) - ctl->told;
-		n = n < size ? n : size;
-		fuse_reply_buf(req, ctl->name + ctl->told, n);
-		ctl->told += n;
-	} else if (offset > 0 && ctl->state && ctl->state_uid == fuse_req_ctx(req)->uid) {
-		ctl_reply_state(ctl, req, size, offset);
-	} else {
+	if (ctl->wrote)
+		copy = ctl_copy_name(ctl, size, &len);
+	else if (offset > 0 && ctl->state && ctl->state_uid == fuse_req_ctx(req)->uid)
+		copy = ctl_copy_state(ctl, size, offset, &len);
+	else
 		own = false;
-	}
 	pthread_mutex_unlock(&ctl->lock);
+
+	if (own)
+		ctl_reply_copy(req, copy, len);
 	return own;
 }
 

@@ -135,8 +135,7 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	struct ckfs_server *server = ops_server(req);
 	bool of_owner = to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID);
 
-	if (ops_node(server, ino) != ckfs_tree_ctl(server->tree) || of_owner ||
-	    !(to_set & FUSE_SET_ATTR_SIZE))
+	if (!ckfs_node_is_ctl(ops_node(server, ino)) || of_owner || !(to_set & FUSE_SET_ATTR_SIZE))
 		fuse_reply_err(req, EPERM);
 	else
 		ops_getattr(req, ino, fi);
@@ -175,7 +174,7 @@ static int ops_handle_new(struct ckfs_server *server, fuse_req_t req, fuse_ino_t
 		return -ENOMEM;
 	handle->file.fd = -EBADF;
 
-	if (node == ckfs_tree_ctl(server->tree))
+	if (ckfs_node_is_ctl(node))
 		r = ckfs_ctl_new(fuse_req_ctx(req), &handle->ctl);
 	else if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
 		r = -EPERM;
@@ -223,13 +222,28 @@ static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	fuse_reply_err(req, 0);
 }
 
+/* By a copy: once it is replied to, the file may be closed, and its text freed. */
+static void ops_read_text(fuse_req_t req, const struct ckfs_file *file, size_t size,
+			  uint64_t offset)
+{
+	size_t start = offset < file->len ? offset : file->len;
+	size_t len = file->len - start < size ? file->len - start : size;
+	cleanup_free char *copy = malloc(len + 1);
+
+	if (!copy) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	memcpy(copy, file->text + start, len);
+	fuse_reply_buf(req, copy, len);
+}
+
 static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		     struct fuse_file_info *fi)
 {
 	struct ckfs_server *server = ops_server(req);
 	struct ops_handle *handle = (struct ops_handle *)(uintptr_t)fi->fh;
 	struct fuse_bufvec buf = FUSE_BUFVEC_INIT(size);
-	size_t len = handle->file.len, start = (size_t)offset < len ? (size_t)offset : len;
 	int r;
 
 	if (handle->ctl) {
@@ -242,8 +256,7 @@ static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		buf.buf[0].pos = offset;
 		fuse_reply_data(req, &buf, FUSE_BUF_SPLICE_MOVE);
 	} else {
-		fuse_reply_buf(req, handle->file.text + start,
-			       len - start < size ? len - start : size);
+		ops_read_text(req, &handle->file, size, (uint64_t)offset);
 	}
 }
 

@@ -273,7 +273,9 @@ static int options_take_word(struct ckfs_options *options, const char *word)
 		return options_fail(options, "option \"%s\" needs a value: %s=%s", option->name,
 				    option->name, option->arg);
 	if (!option_takes_value(option) && value && option->kind != OPTION_IGNORE)
-		return options_fail(options, "option \"%s\" takes no value", option->name);
+		return options->sloppy
+			   ? 0
+			   : options_fail(options, "option \"%s\" takes no value", option->name);
 
 	return option_set(options, option, value);
 }

@@ -24,7 +24,8 @@
 #define SERVER_OPEN_MAX 4096U /* directories of checkpoints */
 #define SERVER_NAME "sandckpt-server"
 
-static void server_log(enum fuse_log_level level, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void server_log(enum fuse_log_level level,
+							     const char *format, va_list ap)
 {
 	vsyslog((int)level, format, ap); /* libfuse's levels are syslog's */
 }
@@ -77,6 +78,7 @@ int ckfs_server_new(const struct ckfs_server_params *params, struct ckfs_server 
 	char *argv[] = { name, NULL, NULL };
 	struct fuse_args args = { .argc = 2, .argv = argv };
 	struct ckfs_server *server;
+	char *options = NULL;
 	int r;
 
 	server = calloc(1, sizeof(*server));
@@ -85,13 +87,15 @@ int ckfs_server_new(const struct ckfs_server_params *params, struct ckfs_server 
 	server->params = *params;
 	fuse_set_log_func(server_log);
 
-	r = server_mount_options(params->options, &argv[1]);
+	r = server_mount_options(params->options, &options);
+	argv[1] = options;
 	if (r < 0) {
 		free(server);
 		return r;
 	}
 	server->session = fuse_session_new(&args, &ckfs_ops, sizeof(ckfs_ops), server);
-	free(argv[1]);
+	fuse_opt_free_args(&args); /* libfuse's copies, if it made some */
+	free(options);
 	if (!server->session) {
 		free(server);
 		return -EINVAL;
@@ -112,15 +116,22 @@ int ckfs_server_mount(struct ckfs_server *server, const char *dir)
 
 /*
  * The process that runs the server alone may hold the connection: then its death, whatever the
- * cause, ends the connection, and nobody hangs. libfuse closes the number it knows, later.
+ * cause, ends the connection, and nobody hangs. In the other one libfuse is to forget the mount
+ * without unmounting it, which it does when poll() says POLLERR of its descriptor: so it is given
+ * a pipe that nobody reads.
  */
 void ckfs_server_let_go(struct ckfs_server *server)
 {
-	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int fd = fuse_session_fd(server->session);
+	int fds[2];
 
-	if (null < 0 || dup3(null, fd, O_CLOEXEC) < 0)
-		close(fd);
+	if (pipe2(fds, O_CLOEXEC) < 0 ||
+	    dup3(fds[1], fuse_session_fd(server->session), O_CLOEXEC) < 0) {
+		close(fuse_session_fd(server->session)); /* then some bytes are lost */
+		return;
+	}
+	close(fds[0]);
+	close(fds[1]);
+	fuse_session_unmount(server->session);
 }
 
 struct ckfs_server *ckfs_server_free(struct ckfs_server *server)

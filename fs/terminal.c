@@ -9,9 +9,18 @@
 
 #define TERMINAL_PROGRAM "mount.sandckpt"
 
-/* Opens the log, with a copy of it on stderr. */
+/*
+ * Opens the log, with a copy of it on stderr. Where stdin, stdout or stderr are closed, they are
+ * opened on nothing: else what we open next would be taken for them.
+ */
 void ckfs_terminal_keep(void)
 {
+	int null;
+
+	do
+		null = open("/dev/null", O_RDWR);
+	while (null >= 0 && null <= STDERR_FILENO);
+	close_fd(null);
 	openlog(TERMINAL_PROGRAM, LOG_PERROR, LOG_DAEMON);
 }
 

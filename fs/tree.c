@@ -32,7 +32,8 @@ struct ckfs_node {
 struct ckfs_tree {
 	struct ckfs_tree_params params;
 	struct ckfs_images *images;
-	struct ckfs_node *root, *ctl;
+	struct ckfs_node *root;
+	uint64_t ctl_ino;
 	struct timespec born;
 
 	pthread_mutex_t lock;
@@ -125,19 +126,19 @@ static int tree_take(struct ckfs_tree *tree, struct ckfs_image *image, const cha
 	return 0;
 }
 
-/* Takes look-ups back; the node goes with the last. The root and ctl stay. */
+/* Takes look-ups back; the node goes with the last. The root stays. */
 void ckfs_tree_forget(struct ckfs_tree *tree, struct ckfs_node *node, uint64_t n_lookups)
 {
 	struct ckfs_node **link;
 	bool last;
 
-	if (!node->image)
+	if (node == tree->root)
 		return;
 
 	pthread_mutex_lock(&tree->lock);
 	node->n_lookups -= n_lookups < node->n_lookups ? n_lookups : node->n_lookups;
 	last = node->n_lookups == 0;
-	if (last) {
+	if (last && node->image) {
 		for (link = tree_bucket(tree, node->ino); *link != node;)
 			link = &(*link)->next;
 		*link = node->next;
@@ -230,16 +231,25 @@ static int tree_enter(struct ckfs_tree *tree, struct ckfs_image *image, const ch
 	return 0;
 }
 
+static int tree_lookup_ctl(struct ckfs_tree *tree, struct ckfs_entry *ret)
+{
+	struct ckfs_node *node = node_new(NULL, tree->ctl_ino, CKFS_CTL);
+
+	if (!node)
+		return -ENOMEM;
+	node->n_lookups = 1;
+	tree_stat_own(tree, node, ret);
+	ret->node = node;
+	return 0;
+}
+
 static int tree_lookup_root(struct ckfs_tree *tree, const char *name, struct ckfs_entry *ret)
 {
 	struct ckfs_image *image;
 	int r;
 
-	if (!strcmp(name, CKFS_CTL)) {
-		ret->node = tree->ctl;
-		tree_stat_own(tree, tree->ctl, ret);
-		return 0;
-	}
+	if (!strcmp(name, CKFS_CTL))
+		return tree_lookup_ctl(tree, ret);
 
 	r = ckfs_image_get(tree->images, name, &image);
 	if (r < 0)
@@ -310,7 +320,7 @@ static int tree_list_root(struct ckfs_tree *tree, struct ckfs_listing *ret)
 	struct tree_listing to = { .tree = tree, .listing = ret };
 	int r;
 
-	r = ckfs_listing_add(ret, CKFS_CTL, S_IFREG, tree->ctl->ino);
+	r = ckfs_listing_add(ret, CKFS_CTL, S_IFREG, tree->ctl_ino);
 	if (r < 0)
 		return r;
 	return ckpt_store_each(tree->params.store, tree_list_name, &to);
@@ -441,13 +451,13 @@ struct ckfs_node *ckfs_tree_root(struct ckfs_tree *tree)
 	return tree->root;
 }
 
-struct ckfs_node *ckfs_tree_ctl(struct ckfs_tree *tree)
+bool ckfs_node_is_ctl(const struct ckfs_node *node)
 {
-	return tree->ctl;
+	return !node->image && *node->path;
 }
 
 /**
- * ckfs_tree_new() - begin with the root and ctl
+ * ckfs_tree_new() - begin with the root
  * @params: copied; the store must outlive the tree
  *
  * Return: 0; -ENOMEM; -EIO.
@@ -468,8 +478,8 @@ int ckfs_tree_new(const struct ckfs_tree_params *params, struct ckfs_tree **ret)
 		tree->n_buckets = TREE_BUCKETS_MIN;
 		tree->buckets = calloc(tree->n_buckets, sizeof(struct ckfs_node *));
 		tree->root = node_new(NULL, TREE_ROOT_INO, "");
-		tree->ctl = node_new(NULL, ckfs_images_hash(tree->images, 0, CKFS_CTL), CKFS_CTL);
-		if (!tree->buckets || !tree->root || !tree->ctl)
+		tree->ctl_ino = ckfs_images_hash(tree->images, 0, CKFS_CTL);
+		if (!tree->buckets || !tree->root)
 			r = -ENOMEM;
 	}
 	if (r < 0) {
@@ -495,7 +505,6 @@ struct ckfs_tree *ckfs_tree_free(struct ckfs_tree *tree)
 	}
 	free(tree->buckets);
 	node_free(tree->root);
-	node_free(tree->ctl);
 	ckfs_images_free(tree->images);
 	pthread_mutex_destroy(&tree->lock);
 	free(tree);

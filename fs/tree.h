@@ -2,8 +2,12 @@
 #pragma once
 
 /*
- * The mounted tree: its nodes are what the kernel holds, by number of look-ups. The root and ctl
- * are always there. Nothing here knows FUSE. Safe from many threads.
+ * The mounted tree: its nodes are what the kernel holds, by number of look-ups; the root is
+ * always there. Nothing here knows FUSE. Safe from many threads.
+ *
+ * Each look-up of ctl gives a node of its own, all with the same inode number. To the kernel they
+ * are different files: it holds a lock of the file for as long as a write waits, and so writers
+ * would wait for each other's captures.
  */
 
 #include <stdbool.h>
@@ -43,7 +47,7 @@ struct ckfs_entry {
 int ckfs_tree_new(const struct ckfs_tree_params *params, struct ckfs_tree **ret);
 struct ckfs_tree *ckfs_tree_free(struct ckfs_tree *tree);
 struct ckfs_node *ckfs_tree_root(struct ckfs_tree *tree);
-struct ckfs_node *ckfs_tree_ctl(struct ckfs_tree *tree);
+bool ckfs_node_is_ctl(const struct ckfs_node *node);
 
 int ckfs_tree_lookup(struct ckfs_tree *tree, struct ckfs_node *parent, const char *name,
 		     struct ckfs_entry *ret);

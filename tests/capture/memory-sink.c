@@ -252,7 +252,7 @@ static const struct ckpt_sink_ops ops_with_room = {
 
 struct memory_sink *memory_sink_new(bool give_room)
 {
-	struct memory_sink *m = aligned_alloc(64, sizeof(*m));
+	struct memory_sink *m = malloc(sizeof(*m));
 
 	if (!m)
 		abort();

@@ -31,7 +31,7 @@ struct memory_sink {
 	/* Called before every pages(), while the target is held; its answer is pages()'s. */
 	int (*on_pages)(void *userdata);
 	void *userdata;
-	_Alignas(64) unsigned char room[65536]; /* what space() gives */
+	unsigned char room[65536]; /* what space() gives */
 };
 
 /* @give_room: with an implementation of space(). */

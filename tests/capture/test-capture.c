@@ -202,11 +202,15 @@ static void threads_that_come_and_go_are_stopped_too(void **state)
 		struct capture_params params = child_params(&child, &sink);
 		struct capture_result result;
 		uint64_t count;
+		int r;
 
 		await_count(&child, child.facts[1]);
 		sink->on_pages = look_for_running;
 		sink->userdata = &child;
-		assert_int_equal(capture_process(&params, &result), 0);
+		r = capture_process(&params, &result);
+		if (r < 0)
+			print_message("%s\n", result.said);
+		assert_int_equal(r, 0);
 		assert_true(sink->threads.n >= 5);
 		count = child.facts[1];
 		await_count(&child, count);
@@ -285,7 +289,7 @@ static void child_count_signals(struct child *child)
 		child->facts[0]++;
 }
 
-#define N_SIGNALS 3000
+#define N_SIGNALS 500
 
 static pid_t send_signals(const struct child *child)
 {
@@ -301,7 +305,7 @@ static pid_t send_signals(const struct child *child)
 			child_need(errno == EAGAIN);
 		/* One at a time, so that many captures meet one that is being delivered. */
 		while (child->facts[1] <= i && child_state(child->pid))
-			;
+			(void)sched_yield();
 	}
 	_exit(0);
 }
@@ -581,6 +585,7 @@ static void child_respawn(struct child *child)
 static void an_exec_in_the_middle_is_seen(void **state)
 {
 	struct child child = child_start(child_respawn);
+	siginfo_t event = {};
 
 	for (unsigned i = 0; i < 20; i++) {
 		struct capture_result result;
@@ -590,7 +595,9 @@ static void an_exec_in_the_middle_is_seen(void **state)
 		assert_true(sink->regions.n >= 1);
 		memory_sink_free(sink);
 	}
-	assert_true(kill(child.pid, 0) == 0 && child_state(child.pid) != 'Z');
+	/* Not by its state: during such an exec the leader is a zombie for a moment. */
+	assert_int_equal(waitid(P_PID, (id_t)child.pid, &event, WEXITED | WNOHANG | WNOWAIT), 0);
+	assert_int_equal(event.si_pid, 0);
 	child_end(&child);
 }
 
@@ -628,7 +635,8 @@ static void the_facts_are_those_of_proc(void **state)
 	assert_non_null(
 	    strstr(memory_sink_procfile(sink, "status")->data, "State:\tS (sleeping)\n"));
 	assert_memory_equal(memory_sink_procfile(sink, "vdso")->data, "\177ELF", 4);
-	assert_int_equal(sink->omitted.n, 0);
+	/* Of a process of 64 MiB and more smaps is left out, which is told of. */
+	assert_int_equal(!memory_sink_procfile(sink, "smaps"), sink->omitted.n);
 	memory_sink_free(sink);
 	child_end(&child);
 }

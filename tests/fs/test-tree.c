@@ -361,7 +361,7 @@ static void modes_and_owners_keep_secrets(void **state)
 	assert_int_equal(entry.st.st_mode, S_IFREG | 0600);
 	ckfs_tree_forget(f->tree, must(f, "rich/meta.json", &entry), 1);
 	assert_int_equal(entry.trust, CKFS_TRUST_ENTRY);
-	must(f, "ctl", &entry);
+	ckfs_tree_forget(f->tree, must(f, "ctl", &entry), 1);
 	assert_int_equal(entry.st.st_mode, S_IFREG | 0600);
 	assert_int_equal(entry.st.st_uid, OWNER);
 	assert_int_equal(ckfs_tree_stat(f->tree, ckfs_tree_root(f->tree), &entry), 0);
@@ -591,14 +591,30 @@ static void sums_hold_for_what_is_shown(void **state)
 	ckpt_sums_done(&sums);
 }
 
+static void ctl_is_another_node_each_time(void **state)
+{
+	struct fixture *f = *state;
+	struct ckfs_entry one, two;
+
+	must(f, "ctl", &one);
+	must(f, "ctl", &two);
+	assert_true(ckfs_node_is_ctl(one.node) && ckfs_node_is_ctl(two.node));
+	assert_ptr_not_equal(one.node, two.node);
+	assert_int_equal(one.st.st_ino, two.st.st_ino);
+	ckfs_tree_forget(f->tree, one.node, 1);
+	ckfs_tree_forget(f->tree, two.node, 1);
+}
+
 static void a_file_is_no_directory(void **state)
 {
 	struct fixture *f = *state;
 	struct ckfs_listing listing = {};
-	struct ckfs_entry entry;
+	struct ckfs_entry ctl, entry;
 
-	assert_int_equal(ckfs_tree_lookup(f->tree, ckfs_tree_ctl(f->tree), "x", &entry), -ENOTDIR);
-	assert_int_equal(ckfs_tree_list(f->tree, ckfs_tree_ctl(f->tree), &listing), -ENOTDIR);
+	must(f, "ctl", &ctl);
+	assert_int_equal(ckfs_tree_lookup(f->tree, ctl.node, "x", &entry), -ENOTDIR);
+	assert_int_equal(ckfs_tree_list(f->tree, ctl.node, &listing), -ENOTDIR);
+	ckfs_tree_forget(f->tree, ctl.node, 1);
 	assert_absent(f, "rich/policy.dat/x");
 	assert_absent(f, "rich/..");
 	assert_absent(f, "rich/.");
@@ -630,6 +646,7 @@ int main(void)
 		TREE_TEST(files_are_held_against_their_digests),
 		TREE_TEST(a_damaged_meta_json_is_eio),
 		TREE_TEST(sums_hold_for_what_is_shown),
+		TREE_TEST(ctl_is_another_node_each_time),
 		TREE_TEST(a_file_is_no_directory),
 	};
 

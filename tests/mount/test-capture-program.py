@@ -138,6 +138,9 @@ class CaptureProgram(ckpttest.TestCase):
         ckpttest.wait_for(lambda: "sandckpt-reader" in children(popen.pid), "the capture runs")
         popen.kill()
         popen.wait()
+        ckpttest.wait_for(
+            lambda: ckpttest.status_field(process.pid, "TracerPid") == "0", "the reader ends too"
+        )
         self.assert_untouched(process.pid)
         self.assertEqual(process.ask("alive"), {"alive": 2})
         self.assertTrue(process.ask("release")["released"])

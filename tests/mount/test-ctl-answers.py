@@ -116,7 +116,7 @@ class Refused(ckpttest.TestCase):
         process = self.mkproc("anon")
         with self.mount("allow_other") as m:
             done = self.run_program(
-                "sh", "-c", f"echo {process.pid} > {m.ctl}", user=ckpttest.NOBODY
+                "sh", "-c", f"/bin/echo {process.pid} > {m.ctl}", user=ckpttest.NOBODY
             )
             self.assertNotEqual(done.returncode, 0)
             self.assertIn("not permitted", done.stderr)
@@ -129,7 +129,7 @@ class Refused(ckpttest.TestCase):
             done = self.run_program(
                 "sh",
                 "-c",
-                f"exec 3>{m.ctl}; setpriv --reuid={ckpttest.NOBODY} sh -c 'echo {process.pid} >&3'",
+                f"exec 3>{m.ctl}; setpriv --reuid={ckpttest.NOBODY} /bin/echo {process.pid} >&3",
             )
             self.assertIn("not permitted", done.stderr)
             self.assertEqual(m.names(), [])
@@ -179,6 +179,7 @@ class Refused(ckpttest.TestCase):
             self.assertEqual(writer.stdout.readline(), b"1\n")
             name = writer.stdout.readline().decode().strip()
             ckpttest.wait_for(lambda: m.names() == [name], "it has captured itself")
+            ckpttest.end_program(writer)
 
     def test_ebusy_of_a_traced_process(self):
         process = self.mkproc("traced")

@@ -21,7 +21,6 @@ class Handle(ckpttest.TestCase):
         process = self.mkproc()
         with self.mount() as m:
             fd = os.open(m.ctl, os.O_RDWR)
-            self.addCleanup(os.close, fd)
             os.write(fd, b"%d name=one\n" % process.pid)
             self.assertEqual(os.read(fd, 4096), b"one\n")
             self.assertEqual(os.read(fd, 4096), b"")
@@ -29,17 +28,18 @@ class Handle(ckpttest.TestCase):
             self.assertEqual(os.pread(fd, 4096, 777), b"two\n")
             self.assertEqual(os.read(fd, 4096), b"")
             os.close(os.dup(fd))
+            os.close(fd)
 
     def test_after_a_failed_write_there_is_just_the_end(self):
         process = self.mkproc()
         with self.mount() as m:
             fd = os.open(m.ctl, os.O_RDWR)
-            self.addCleanup(os.close, fd)
             self.assertEqual(ckpttest.errno_of(os.write, fd, b"nonsense\n"), "EINVAL")
             self.assertEqual(os.read(fd, 4096), b"")
             os.write(fd, b"%d name=one\n" % process.pid)
             self.assertEqual(ckpttest.errno_of(os.write, fd, b"nonsense\n"), "EINVAL")
             self.assertEqual(os.read(fd, 4096), b"")
+            os.close(fd)
 
     def test_the_shells_way_to_read_it_back(self):
         process = self.mkproc()
@@ -71,7 +71,8 @@ class Handle(ckpttest.TestCase):
             ckpttest.wait_for(lambda: m.names() == ["self"], "the shell is in the store")
             image = ckpttest.Image(m.path("self"))
             self.assertEqual(image.info["pid"], shell.pid)
-            self.assertTrue(m.state()[0].startswith(f"done {shell.pid} self "), m.state())
+            line = f"done {shell.pid} self "
+            ckpttest.wait_for(lambda: m.state()[0].startswith(line), "ctl says so")
 
     def test_a_program_that_captures_itself_reads_its_name_without_waiting(self):
         with self.mount() as m:
@@ -81,6 +82,7 @@ class Handle(ckpttest.TestCase):
             name = shell.stdout.readline().decode().strip()
             self.assertRegex(name, "^" + ckpttest.DEFAULT_NAME % shell.pid + "$")
             ckpttest.wait_for(lambda: m.names() == [name], "the shell is in the store")
+            ckpttest.end_program(shell)
 
     def test_a_thread_captures_its_process(self):
         program = (
@@ -95,6 +97,7 @@ class Handle(ckpttest.TestCase):
             python = self.spawn(ckpttest.PYTHON, "-c", program, m.ctl)
             self.assertEqual(python.stdout.readline(), b"by-thread\n")
             ckpttest.wait_for(lambda: m.names() == ["by-thread"], "it is in the store")
+            ckpttest.end_program(python)
 
     def test_default_names_that_are_taken_get_a_number(self):
         process = self.mkproc()

@@ -42,7 +42,9 @@ class Running(ckpttest.TestCase):
         )
 
     def outcome(self, writer):
-        return writer.stdout.readline().decode().strip()
+        line = writer.stdout.readline().decode().strip()
+        writer.wait(ckpttest.DEADLINE)
+        return line
 
     def release(self, process):
         """The process can be stopped from here on."""
@@ -182,8 +184,8 @@ class Running(ckpttest.TestCase):
     def test_the_processes_of_a_running_capture_have_their_names(self):
         with self.mount("deadline=60") as m:
             process, writer = self.held(m)
-            comms = sorted(m.processes().values())
-            self.assertEqual(comms, sorted(ckpttest.OUR_COMMS))
+            comms = sorted(ckpttest.OUR_COMMS)
+            ckpttest.wait_for(lambda: sorted(m.processes().values()) == comms, comms)
             for comm in ("sandckpt-writer", "sandckpt-reader"):
                 self.assertEqual(m.answer(f"{m.process(comm)}"), "EDEADLK", comm)
             self.release(process)

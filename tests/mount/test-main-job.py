@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job: mount a store, write a pid to ctl, look at the checkpoint with everyday tools."""
 
-import glob
 import os
 import re
 import stat
@@ -205,7 +204,11 @@ class MainJob(ckpttest.TestCase):
         process = self.mkproc()
         with self.mount() as m:
             name = m.write(f"{process.pid}\n")
-            paths = sorted(glob.glob(m.path(name, "**"), recursive=True))
+            paths = [
+                os.path.join(folder, entry)
+                for folder, dirs, files in os.walk(m.path(name))
+                for entry in dirs + files
+            ]
             first = [os.lstat(path).st_ino for path in paths]
             with open("/proc/sys/vm/drop_caches", "w") as f:
                 f.write("2\n")

@@ -20,9 +20,9 @@ class Memory(ckpttest.TestCase):
         with self.mount() as m:
             image = m.capture(process.pid)
             self.keep(image)
-        for factory in factories:
-            if "skipped" in process.facts[factory]:
-                self.skipTest(f"{factory}: {process.facts[factory]['skipped']}")
+        for factory, facts in process.facts.items():
+            if factory != "pid" and "skipped" in facts:
+                self.skipTest(f"{factory}: {facts['skipped']}")
         return {row["name"]: row for row in process.rows("maps")}
 
     def keep(self, image):

@@ -31,7 +31,7 @@ class User(ckpttest.TestCase):
     def test_his_own_process_is_captured(self):
         process = self.mkproc("anon", user=NOBODY, program=self.path("mkproc"))
         with self.mount_own() as m:
-            done = self.as_nobody(f"echo {process.pid} name=own > {m.ctl} && ls {m.at}")
+            done = self.as_nobody(f"/bin/echo {process.pid} name=own > {m.ctl} && ls {m.at}")
             self.assertEqual(done.stderr, "")
             self.assertEqual(done.stdout.split(), ["ctl", "own"])
             done = self.as_nobody(f"cd {m.path('own')} && sha256sum --quiet -c SHA256SUMS")
@@ -46,7 +46,7 @@ class User(ckpttest.TestCase):
     def test_anothers_process_is_refused(self):
         process = self.mkproc("anon")
         with self.mount_own() as m:
-            done = self.as_nobody(f"echo {process.pid} > {m.ctl}")
+            done = self.as_nobody(f"/bin/echo {process.pid} > {m.ctl}")
             self.assertNotEqual(done.returncode, 0)
             self.assertIn("not permitted", done.stderr)
             self.assert_untouched(process.pid)

@@ -50,6 +50,9 @@ NOBODY = 65534
 DEADLINE = 30  # seconds: far more than anything here takes, on a slow machine too
 
 DEFAULT_NAME = r"[^/]+-%d-\d{8}T\d{6}Z(\.\d+)?"
+# Where Python knows two names of a number and prefers the odd one.
+ERRNO_NAMES = {errno.EDEADLK: "EDEADLK", errno.ENOTSUP: "ENOTSUP"}
+
 OUR_COMMS = ("mount.sandckpt", "sandckpt-server", "sandckpt-writer", "sandckpt-reader")
 
 
@@ -86,7 +89,7 @@ def errno_of(call, *args, **kwargs):
     try:
         call(*args, **kwargs)
     except OSError as e:
-        return errno.errorcode[e.errno]
+        return ERRNO_NAMES.get(e.errno, errno.errorcode[e.errno])
     return "done"
 
 
@@ -261,7 +264,11 @@ class Mount:
         return our_processes(self.at)
 
     def process(self, comm):
-        return next(pid for pid, name in self.processes().items() if name == comm)
+        """The pid of the only process of that name; a new one gets its name in a moment."""
+        return wait_for(
+            lambda: next((pid for pid, name in self.processes().items() if name == comm), None),
+            f"a process {comm} of {self.at}",
+        )
 
     def write(self, text):
         """One command to ctl; gives the name of the checkpoint, raises OSError."""
@@ -312,8 +319,14 @@ class TestCase(unittest.TestCase):
         result = self.defaultTestResult() if result is None else result
         before = len(result.failures) + len(result.errors)
         self.notes = []
-        super().run(result)
+        try:
+            super().run(result)
+        except KeyboardInterrupt:
+            self.doCleanups()
+            raise
         if len(result.failures) + len(result.errors) > before:
+            for _, trace in (result.failures + result.errors)[before:]:
+                print(trace, file=sys.stderr)
             script = "\n".join(["#!/bin/sh -x", f"# {self.id()}"] + self.notes)
             print(f"--- to do it again:\n{script}\n---", file=sys.stderr, flush=True)
         return result
@@ -339,7 +352,7 @@ class TestCase(unittest.TestCase):
         self.note(f"mkdir -m {mode:o} {path}")
         return path
 
-    def run_program(self, *words, user=None, timeout=60, **kwargs):
+    def run_program(self, *words, user=None, timeout=DEADLINE, **kwargs):
         """Runs to its end; gives the CompletedProcess, stdout and stderr as text."""
         words = as_user(words, user)
         self.note(shlex.join(words))
@@ -621,6 +634,8 @@ def need_programs(*programs):
 def main():
     """Runs the tests of the calling file; all of them skipped is a skip."""
     need_mount()
+    # A harness that loses its patience sends SIGTERM: clean up then, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     program = unittest.main(exit=False, verbosity=2)
     result = program.result
     if not result.wasSuccessful():
