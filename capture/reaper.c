@@ -25,6 +25,11 @@ static int take(pid_t tid, int what, siginfo_t *ret)
 	return ret->si_pid ? 1 : 0;
 }
 
+static bool is_stop(const siginfo_t *event)
+{
+	return event->si_code == CLD_TRAPPED || event->si_code == CLD_STOPPED;
+}
+
 /**
  * capture_reaper_poll() - take a stop or the death of a traced thread
  *
@@ -40,8 +45,7 @@ int capture_reaper_poll(const struct capture_target *target, pid_t tid, siginfo_
 	r = take(tid, WEXITED | WSTOPPED | WNOWAIT, ret);
 	if (r <= 0)
 		return r;
-	if (target->own_child && tid == target->pid && ret->si_code != CLD_TRAPPED &&
-	    ret->si_code != CLD_STOPPED)
+	if (target->own_child && tid == target->pid && !is_stop(ret))
 		return 1;
 
 	return take(tid, WEXITED | WSTOPPED, ret);
@@ -59,8 +63,11 @@ static void reap(int signal, siginfo_t *info, void *context)
 		const struct capture_thread *thread = &threads->items[i];
 
 		/* The leader stays: a whole process that died is told of by the main flow. */
-		if ((thread->hold == CAPTURE_SEIZED || thread->hold == CAPTURE_STOPPED) &&
-		    thread->tid != threads->target->pid)
+		if ((thread->hold != CAPTURE_SEIZED && thread->hold != CAPTURE_STOPPED) ||
+		    thread->tid == threads->target->pid)
+			continue;
+		/* Looked at first: WEXITED alone would take a tracee's stop as well, and lose it. */
+		if (take(thread->tid, WEXITED | WNOWAIT, &event) > 0 && !is_stop(&event))
 			(void)take(thread->tid, WEXITED, &event);
 	}
 	errno = saved;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -27,6 +28,9 @@
 
 #include <cmocka.h>
 
+#include "capture/reaper.h"
+#include "capture/target.h"
+#include "capture/threads.h"
 #include "tests/capture/child.h"
 
 #define N_THREADS 50
@@ -611,10 +615,10 @@ static void the_facts_are_those_of_proc(void **state)
 	static const char *const keys[] = { "cwd",  "exe",	    "ppid",	  "comm",
 					    "uids", "capabilities", "seccomp",	  "namespaces",
 					    "root", "rlimits",	    "personality" };
-	static const char *const files[] = { "cmdline", "comm",		"environ", "auxv",
-					     "status",	"stat",		"statm",   "limits",
-					     "cgroup",	"maps",		"smaps",   "mountinfo",
-					     "vdso",	"oom_score_adj" };
+	static const char *const files[] = { "cmdline",	     "comm", "environ",	  "auxv",
+					     "status",	     "stat", "statm",	  "limits",
+					     "cgroup",	     "maps", "mountinfo", "vdso",
+					     "oom_score_adj" };
 
 	assert_true(child_await_state(child.pid, "S"));
 	sink = capture(&child, &result);
@@ -638,6 +642,39 @@ static void the_facts_are_those_of_proc(void **state)
 	/* Of a process of 64 MiB and more smaps is left out, which is told of. */
 	assert_int_equal(!memory_sink_procfile(sink, "smaps"), sink->omitted.n);
 	memory_sink_free(sink);
+	child_end(&child);
+}
+
+/* Asked for deaths alone, waitid() takes a tracee's stop too, and nobody would let it go. */
+static void the_reaper_leaves_a_stop_alone(void **state)
+{
+	struct child child = child_start(child_spin);
+	struct capture_target target;
+	struct capture_threads threads;
+	struct capture_reaper reaper;
+	siginfo_t event;
+
+	await_count(&child, 0);
+	assert_int_equal(capture_target_open(child.pid, -1, &target, NULL), 0);
+	assert_int_equal(capture_threads_init(&threads, &target), 0);
+	threads.items = calloc(1, sizeof(*threads.items));
+	threads.items[0] =
+	    (struct capture_thread){ .tid = (pid_t)child.facts[0], .hold = CAPTURE_SEIZED };
+	threads.n = threads.size = 1;
+	assert_int_equal(ptrace(PTRACE_SEIZE, threads.items[0].tid, NULL, NULL), 0);
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, threads.items[0].tid, NULL, NULL), 0);
+	assert_true(child_await_state(threads.items[0].tid, "t"));
+
+	assert_int_equal(capture_reaper_start(&reaper, &threads), 0);
+	assert_int_equal(poll(NULL, 0, 1000), -1); /* until its first signal */
+	capture_reaper_stop(&reaper);
+	assert_int_equal(capture_reaper_poll(&target, threads.items[0].tid, &event), 1);
+	assert_int_equal(event.si_code, CLD_TRAPPED);
+
+	threads.items[0].hold = CAPTURE_STOPPED;
+	capture_threads_done(&threads);
+	capture_target_done(&target);
+	await_count(&child, child.facts[1]);
 	child_end(&child);
 }
 
@@ -680,6 +717,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_does_not_stop_is_let_go),
 		cmocka_unit_test(an_exec_in_the_middle_is_seen),
 		cmocka_unit_test(the_facts_are_those_of_proc),
+		cmocka_unit_test(the_reaper_leaves_a_stop_alone),
 		cmocka_unit_test(the_signal_mask_of_the_caller_is_put_back),
 	};
 

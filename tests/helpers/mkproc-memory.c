@@ -23,6 +23,7 @@
 
 #define PAGE ((size_t)MKPROC_PAGE)
 #define MIB ((size_t)1 << 20)
+#define GIB ((size_t)1 << 30)
 #define TIB ((size_t)1 << 40)
 
 /* A line that names the mapping and the page, over and over: found by grep, checked by page. */
@@ -261,6 +262,31 @@ static int make_memfd(struct mkproc *proc, const char *argument, struct json_obj
 static int make_memfd_closed(struct mkproc *proc, const char *argument, struct json_object *facts)
 {
 	return map_memfd("memfd-closed", false, facts);
+}
+
+/* Data far inside: what is cut out there starts at another offset of the file. */
+static int make_sparse_memfd(struct mkproc *proc, const char *argument, struct json_object *facts)
+{
+	const size_t n_pages = GIB / PAGE, middle = n_pages / 2;
+	unsigned char page[MKPROC_PAGE], *start = NULL;
+	struct json_object *row;
+	int fd, r;
+
+	fd = memfd_create("sparse-memfd", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, GIB) < 0)
+		return -errno;
+	fill(page, "sparse-memfd", middle);
+	if (pwrite(fd, page, PAGE, middle * PAGE) != (ssize_t)PAGE)
+		return -EIO;
+
+	r = map(n_pages, PROT_READ | PROT_WRITE, MAP_SHARED, fd, &start);
+	if (r < 0)
+		return r;
+
+	row = report(facts, start, GIB, "sparse-memfd");
+	report_pattern(row, middle, 1);
+	mkproc_flag(row, "cut", true);
+	return 0;
 }
 
 static int make_sysv(struct mkproc *proc, const char *argument, struct json_object *facts)
@@ -524,6 +550,7 @@ const struct mkproc_factory mkproc_memory[] = {
 	{ "shared", "shared anonymous, filled by a child alone", make_shared },
 	{ "memfd-map", "a memfd's mapping, its fd open", make_memfd },
 	{ "memfd-closed", "a memfd's mapping, its fd closed", make_memfd_closed },
+	{ "sparse-memfd", "a large memfd's mapping with a page of data amidst", make_sparse_memfd },
 	{ "sysv", "SysV shared memory, removed, filled by a child alone", make_sysv },
 	{ "deleted-shared", "a shared mapping of a deleted file", make_deleted_shared },
 	{ "deleted-private", "a private one, never touched", make_deleted_private },

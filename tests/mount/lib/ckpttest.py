@@ -279,6 +279,9 @@ class Mount:
             with within(60, f"write to ctl: {text!r}"):
                 os.write(fd, data)
                 return os.read(fd, 4096).decode().rstrip("\n")
+        except OSError:
+            self.test.note("# " + "; ".join(self.state()[:1]))
+            raise
         finally:
             os.close(fd)
 
