@@ -37,6 +37,7 @@ struct broker {
 	bool mounted;
 	bool ready;	    /* the parent was told */
 	bool stopping;	    /* until no capture runs */
+	bool asked;	    /* to stop, by a signal */
 	bool server_ending; /* it has closed the bus */
 	bool server_gone;
 	bool server_well; /* and it went because it was unmounted */
@@ -188,8 +189,10 @@ static void broker_on_signal(struct broker *broker)
 	if (read(broker->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	/* HUP means look again, and every look at the store is a new one. */
-	if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
-		broker_stop(broker);
+	if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT)
+		return;
+	broker->asked = true;
+	broker_stop(broker);
 }
 
 static void broker_on_captures(struct broker *broker)
@@ -414,6 +417,9 @@ static enum ckfs_exit broker_serve(struct broker *broker)
 	}
 
 	broker_loop(broker);
+	/* Nobody waits in the foreground; who waits for a daemon shall hear that there is none. */
+	if (!broker->ready && broker->asked && broker->params->options->foreground)
+		return CKFS_EXIT_DONE;
 	if (!broker->ready)
 		return broker_report(broker, CKFS_EXIT_SYSTEM,
 				     "the server of \"%s\" ended before the mount was usable",
