@@ -24,7 +24,7 @@ static bool has_prefix(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-static bool is_deleted(const char *path)
+static bool ends_deleted(const char *path)
 {
 	size_t len = strlen(path), n = strlen(DELETED);
 
@@ -72,7 +72,7 @@ static bool probe_bpf(const struct capture_fd_facts *facts)
 
 static bool probe_memfd(const struct capture_fd_facts *facts)
 {
-	return has_prefix(facts->path, "/memfd:") && is_deleted(facts->path) &&
+	return has_prefix(facts->path, "/memfd:") && ends_deleted(facts->path) &&
 	       has_kind(facts, S_IFREG);
 }
 
@@ -214,6 +214,32 @@ static int read_stat(const struct capture_view *view, struct capture_out *out,
 	return 0;
 }
 
+/*
+ * The kernel's " (deleted)" may be the end of a real name, and a deleted file can have other links.
+ * Whether its path leads to it is asked only of a disk: a walk through a FUSE filesystem could
+ * wait for the very process that is stopped.
+ */
+static bool is_deleted(const struct capture_view *view, const struct capture_fd_facts *facts)
+{
+	char path[PATH_MAX];
+	struct statx there;
+	int n;
+
+	if (!ends_deleted(facts->path))
+		return false;
+	if (!facts->have_stat || facts->stat.stx_nlink == 0 || facts->stat.stx_dev_major == 0)
+		return true;
+
+	n = snprintf(path, sizeof(path), "root%s", facts->path);
+	if (n >= (int)sizeof(path) ||
+	    statx(view->proc_fd, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW,
+		  STATX_INO, &there) < 0)
+		return true;
+	return there.stx_ino != facts->stat.stx_ino ||
+	       there.stx_dev_major != facts->stat.stx_dev_major ||
+	       there.stx_dev_minor != facts->stat.stx_dev_minor;
+}
+
 /* Fills @fd. Return: 0, whatever could not be had; -ENOMEM; what the sink returned. */
 static int read_one(const struct capture_view *view, struct capture_out *out, struct ckpt_fd *fd)
 {
@@ -233,13 +259,13 @@ static int read_one(const struct capture_view *view, struct capture_out *out, st
 			return r;
 	}
 	facts.path = fd->path;
-	fd->deleted = is_deleted(fd->path);
 
 	r = read_fdinfo(view, out, fd);
 	if (r == 0)
 		r = read_stat(view, out, &facts, fd);
 	if (r < 0)
 		return r;
+	fd->deleted = is_deleted(view, &facts);
 
 	class = classify(&facts);
 	r = ckpt_strdup(class->type, &fd->type);

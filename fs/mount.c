@@ -261,6 +261,8 @@ int ckfs_mount_main(int argc, char **argv, const struct ckpt_job_ops *ops)
 		return CKFS_EXIT_DONE;
 	}
 
+	/* Who waits for the end of a pipe that we inherited must not wait for the mount's. */
+	(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 	ckfs_terminal_keep();
 	return mount_run(&options, ops);
 }

@@ -11,14 +11,12 @@
 
 /*
  * Opens the log, with a copy of it on stderr. Where stdin, stdout or stderr are closed, they are
- * opened on nothing: else what we open next would be taken for them. Other descriptors that we
- * were started with are closed: who waits for the end of such a pipe must not wait for the mount.
+ * opened on nothing: else what we open next would be taken for them.
  */
 void ckfs_terminal_keep(void)
 {
 	int null;
 
-	(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 	do
 		null = open("/dev/null", O_RDWR);
 	while (null >= 0 && null <= STDERR_FILENO);
