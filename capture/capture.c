@@ -121,6 +121,7 @@ static int estimate_again(struct capture *capture, struct capture_memory *memory
 	for (unsigned i = 0; i < ESTIMATE_TRIES && r == -ESRCH; i++) {
 		capture->said = said;
 		capture_memory_done(memory);
+		capture_maps_done(&capture->maps);
 		*memory = (struct capture_memory){};
 		r = estimate(capture, memory);
 	}
@@ -252,6 +253,10 @@ static int hold(struct capture *capture)
 	capture_threads_thaw(&capture->threads);
 	set_patience(capture, UINT64_MAX);
 
+	if (r == -ETIMEDOUT)
+		return capture_say(&capture->said, r,
+				   "the store took nothing for %d ms while process %d was stopped",
+				   HELD_PATIENCE_MS, capture->target.pid);
 	return capture_say(&capture->said, r, "cannot take the image of process %d: %m",
 			   capture->target.pid);
 }

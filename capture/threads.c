@@ -23,16 +23,20 @@
 
 /*
  * The hard parts. A stop cannot be had by force: a vfork parent or a thread in D state reaches
- * it when the kernel lets it, so all are let go after STOP_TRY_NS and tried again. A thread that
- * has not stopped cannot be detached either: it is marked as leaving, and let go when it does. A
- * thread may stop for a signal instead of for us; that signal is handed back at the detach, and
- * since ptrace keeps its siginfo in the thread, nothing of it changes. A group-stop needs no
- * care: a tracee that is detached while its process is stopped goes on being stopped.
+ * it when the kernel lets it, so all are let go after STOP_TRY_NS and tried again. On a busy
+ * machine a thread may need longer just to get a CPU: later tries give such ones more time, for
+ * to let the others run would only make the wait longer. A thread that has not stopped cannot be
+ * detached either: it is marked as leaving, and let go when it does. A thread may stop for a
+ * signal instead of for us; that signal is handed back at the detach, and since ptrace keeps its
+ * siginfo in the thread, nothing of it changes. A group-stop needs no care: a tracee that is
+ * detached while its process is stopped goes on being stopped.
  */
 
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_SEC UINT64_C(1000000000)
 #define STOP_TRY_NS (20 * NS_PER_MS)
+#define BUSY_TRY_MAX_NS (320 * NS_PER_MS)
+#define BUSY_LOOK_NS (5 * NS_PER_MS)
 #define BACK_OFF_MIN_NS (5 * NS_PER_MS)
 #define BACK_OFF_MAX_NS (200 * NS_PER_MS)
 #define LOOK_AGAIN_NS (20 * NS_PER_MS)
@@ -40,6 +44,12 @@
 #define KILLED_WAIT_NS (200 * NS_PER_MS)
 #define STAT_MAX (64U * 1024)
 #define STAT_NUM_THREADS 20
+
+/* How long one try may take, CLOCK_MONOTONIC. */
+struct stop_try {
+	uint64_t until_ns;
+	uint64_t busy_until_ns; /* while nothing but a CPU is waited for */
+};
 
 static uint64_t now_ns(void)
 {
@@ -188,29 +198,11 @@ static int add(struct capture_threads *threads, pid_t tid)
 	return 0;
 }
 
-/* How many there are, zombies too: readdir skips some when a thread exits at the wrong moment. */
-static int count_threads(const struct capture_target *target, uint64_t *ret)
-{
-	cleanup_free char *stat = NULL;
-	size_t len;
-	int r;
-
-	r = capture_proc_read(target->proc_fd, "stat", STAT_MAX, &stat, &len);
-	if (r < 0)
-		return r;
-
-	return capture_stat_u64(stat, STAT_NUM_THREADS, ret);
-}
-
-/*
- * Takes a listing into the table. Return: how many of them are new; -EAGAIN when the listing
- * does not hold all; -ESRCH; -E2BIG; -ENOMEM.
- */
+/* Takes a listing into the table. Return: how many of them are new; -ESRCH; -E2BIG; -ENOMEM. */
 static int find_new(struct capture_threads *threads)
 {
 	cleanup_free pid_t *tids = NULL;
 	size_t n_sorted = threads->n, n;
-	uint64_t count;
 	int r, n_new = 0;
 
 	r = capture_threads_list(threads->target, &tids, &n);
@@ -237,12 +229,7 @@ static int find_new(struct capture_threads *threads)
 	}
 	qsort(threads->items, threads->n, sizeof(*threads->items), compare_tid);
 
-	if (n_new > 0)
-		return n_new;
-	r = count_threads(threads->target, &count);
-	if (r < 0)
-		return r;
-	return n < count ? -EAGAIN : 0;
+	return n_new;
 }
 
 /*
@@ -421,13 +408,47 @@ static void poll_held(struct capture_threads *threads)
 			poll_thread(threads, &threads->items[i]);
 }
 
+/* Whether all that have not stopped yet would, if only they got a CPU. */
+static bool want_cpu_alone(const struct capture_threads *threads)
+{
+	for (size_t i = 0; i < threads->n; i++) {
+		cleanup_free char *stat = NULL;
+		char path[48], *state;
+		size_t len;
+
+		if (threads->items[i].hold != CAPTURE_SEIZED)
+			continue;
+		(void)snprintf(path, sizeof(path), "task/%d/stat", threads->items[i].tid);
+		if (capture_proc_read(threads->target->proc_fd, path, STAT_MAX, &stat, &len) < 0)
+			continue;
+		state = capture_stat_state(stat);
+		if (state && *state != 'R')
+			return false;
+	}
+
+	return true;
+}
+
+/* Sleeps until something happens. Return: false when the time of the try is over. */
+static bool wait_more(const struct capture_threads *threads, const struct stop_try *try)
+{
+	uint64_t now = now_ns();
+
+	if (now < try->until_ns)
+		return wait_event(try->until_ns);
+	if (now >= try->busy_until_ns || !want_cpu_alone(threads))
+		return false;
+
+	return wait_event(earlier(now + BUSY_LOOK_NS, try->busy_until_ns));
+}
+
 /* Return: 0 all have stopped or died; -EAGAIN one has not in time. */
-static int wait_stopped(struct capture_threads *threads, uint64_t until_ns)
+static int wait_stopped(struct capture_threads *threads, const struct stop_try *try)
 {
 	size_t n_running = poll_running(threads), before;
 
 	while (n_running > 0) {
-		if (!wait_event(until_ns))
+		if (!wait_more(threads, try))
 			return -EAGAIN;
 		before = n_running;
 		n_running = poll_running(threads);
@@ -513,6 +534,36 @@ static void forget_dead(struct capture_threads *threads)
 	threads->n = n;
 }
 
+/*
+ * Whether nobody was overlooked. A listing alone does not tell: readdir ends early when the thread
+ * it stands at exits. The kernel's own count does, since whom we hold can neither exit nor make
+ * others. It has those that are exiting, too, which are waited for, and a leader that is a zombie.
+ * Return: 1; 0; -ESRCH …
+ */
+static int is_whole(const struct capture_threads *threads)
+{
+	cleanup_free char *stat = NULL;
+	uint64_t count, n = 0;
+	size_t len;
+	int r;
+
+	r = capture_proc_read(threads->target->proc_fd, "stat", STAT_MAX, &stat, &len);
+	if (r == 0)
+		r = capture_stat_u64(stat, STAT_NUM_THREADS, &count);
+	if (r < 0)
+		return r;
+
+	for (size_t i = 0; i < threads->n; i++) {
+		const struct capture_thread *thread = &threads->items[i];
+
+		n += thread->seen &&
+		     (thread->hold == CAPTURE_STOPPED ||
+		      (thread->hold == CAPTURE_DEAD && thread->tid == threads->target->pid));
+	}
+
+	return n == count;
+}
+
 static void stay(struct capture_threads *threads)
 {
 	for (size_t i = 0; i < threads->n; i++)
@@ -520,26 +571,30 @@ static void stay(struct capture_threads *threads)
 }
 
 /* One try. Return: 0 all are held; -EAGAIN another try may do; -ESRCH, -EPERM, -EBUSY … */
-static int freeze_once(struct capture_threads *threads, struct capture_said *said)
+static int freeze_once(struct capture_threads *threads, uint64_t busy_ns, struct capture_said *said)
 {
-	uint64_t until = now_ns() + STOP_TRY_NS;
+	uint64_t now = now_ns();
+	const struct stop_try try = { now + STOP_TRY_NS, now + busy_ns };
 	int r, n_new, n_seized;
 
 	stay(threads);
 	for (;;) {
 		n_new = find_new(threads);
-		if (n_new < 0 && n_new != -EAGAIN)
+		if (n_new < 0)
 			return n_new;
 
 		n_seized = seize_new(threads, said);
 		if (n_seized < 0)
 			return n_seized;
-		r = wait_stopped(threads, until);
+		r = wait_stopped(threads, &try);
 		if (r < 0)
 			return r;
-		if (n_new == 0 && n_seized == 0 && drop_lost(threads) == 0)
+		r = n_new == 0 && n_seized == 0 && drop_lost(threads) == 0 ? is_whole(threads) : 0;
+		if (r < 0)
+			return r;
+		if (r > 0)
 			return drop_foreign(threads) > 0 ? 0 : -ESRCH;
-		if (now_ns() >= until)
+		if (now_ns() >= try.busy_until_ns)
 			return -EAGAIN;
 	}
 }
@@ -562,7 +617,8 @@ static void back_off(struct capture_threads *threads, uint64_t pause_ns, uint64_
 
 /**
  * capture_threads_freeze() - stop all threads of the process
- * @deadline_ms: how long to try; each try holds the threads for 20 ms at most
+ * @deadline_ms: how long to try; each try holds the threads for 20 ms, and longer only
+ *	while all that is missing is a CPU for the others
  *
  * On success every live thread is in threads->items as CAPTURE_STOPPED, the others there are
  * dead. On failure all are let go. After -ETIMEDOUT a thread may be left that could not be
@@ -575,12 +631,13 @@ static void back_off(struct capture_threads *threads, uint64_t pause_ns, uint64_
 int capture_threads_freeze(struct capture_threads *threads, uint64_t deadline_ms,
 			   struct capture_said *said)
 {
-	uint64_t pause = BACK_OFF_MIN_NS, deadline = now_ns() + deadline_ms * NS_PER_MS;
+	uint64_t deadline = now_ns() + deadline_ms * NS_PER_MS;
+	uint64_t pause = BACK_OFF_MIN_NS, busy = STOP_TRY_NS;
 	pid_t pid = threads->target->pid;
 	int r;
 
 	for (;;) {
-		r = freeze_once(threads, said);
+		r = freeze_once(threads, busy, said);
 		if (r == 0)
 			r = capture_target_check(threads->target);
 		if (r == 0)
@@ -598,6 +655,7 @@ int capture_threads_freeze(struct capture_threads *threads, uint64_t deadline_ms
 
 		back_off(threads, pause, deadline);
 		pause = earlier(pause * 2, BACK_OFF_MAX_NS);
+		busy = earlier(busy * 2, BUSY_TRY_MAX_NS);
 	}
 }
 

@@ -448,9 +448,15 @@ static void a_terabyte_of_reservation_costs_nothing(void **state)
 	assert_null(memory_sink_region(sink, child.facts[0] + TIB / 2));
 	assert_int_equal(memory_sink_region(sink, data)->start, data);
 	assert_int_equal(memory_sink_region(sink, data)->end, data + 3 * PAGE);
-	for (size_t i = 0; i < sink->regions.n; i++)
-		rows += sink->regions.items[i].end - sink->regions.items[i].start;
-	assert_true(rows < 256 * MIB);
+	/* Of the other mappings nothing is asked here: a sanitizer's are large. */
+	for (size_t i = 0; i < sink->regions.n; i++) {
+		const struct ckpt_region *region = &sink->regions.items[i];
+
+		if (region->start < child.facts[1] + TIB && region->end > child.facts[1])
+			rows += region->end - region->start;
+		assert_true(region->start >= child.facts[0] + TIB || region->end <= child.facts[0]);
+	}
+	assert_int_equal(rows, 3 * PAGE);
 	memory_sink_free(sink);
 	child_end(&child);
 }
@@ -505,6 +511,10 @@ static void child_dontdump(struct child *child)
 	fill(p, 4 * PAGE, 1);
 	child_need(madvise(p, 4 * PAGE, MADV_DONTDUMP) == 0);
 	child->facts[0] = (uintptr_t)p;
+	p = map(4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	child_need(mprotect(p, PAGE, PROT_READ) == 0); /* not one mapping with the other */
+	fill(p + PAGE, PAGE, 1);
+	child->facts[1] = (uintptr_t)p + PAGE;
 	child_wait(child);
 }
 
@@ -515,7 +525,7 @@ static void a_dontdump_region_is_there_and_marked(void **state)
 
 	expect_pattern(sink, child.facts[0], 4 * PAGE, 1);
 	assert_true(memory_sink_region(sink, child.facts[0])->dontdump);
-	assert_false(sink->regions.items[0].dontdump);
+	assert_false(memory_sink_region(sink, child.facts[1])->dontdump);
 	memory_sink_free(sink);
 	child_end(&child);
 }
@@ -563,9 +573,12 @@ static void a_failing_sink_leaves_the_process_running(void **state)
 /* As an ordinary user, in a process of its own: what is given up is not had back. */
 static void as_nobody(void (*fn)(void))
 {
-	pid_t pid = fork();
+	pid_t pid;
 	int status;
 
+	if (geteuid() != 0)
+		skip();
+	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		child_need(setresgid(65534, 65534, 65534) == 0 &&

@@ -152,13 +152,14 @@ static void flags_are_adopted_where_nothing_changed(void **state)
 }
 
 struct seen {
-	uint64_t pages, first, last;
+	uint64_t pages, first, last, n_disorder;
 };
 
 static int see(void *userdata, const struct capture_run *run)
 {
 	struct seen *seen = userdata;
 
+	seen->n_disorder += run->start < seen->last || run->start >= run->end;
 	seen->first = seen->pages ? seen->first : run->start;
 	seen->pages += (run->end - run->start) / PAGE;
 	seen->last = run->end;
@@ -192,6 +193,31 @@ static void pagemap_shows_the_same_with_and_without_the_ioctl(void **state)
 	(void)munmap(p, len);
 }
 
+/* Every other page of a mapping, in runs of one: as many as the kernel takes several goes for. */
+static void many_runs_come_once_and_in_order(void **state)
+{
+	struct capture_pagemap pagemap = { .fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) };
+
+	for (size_t n = 100; n <= 3000; n += 100) {
+		size_t len = n * 2 * PAGE;
+		char *p =
+		    mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		uint64_t start = (uintptr_t)p;
+		struct seen seen = {};
+
+		assert_true(p != MAP_FAILED && pagemap.fd >= 0);
+		assert_int_equal(madvise(p, len, MADV_NOHUGEPAGE), 0);
+		for (size_t i = 0; i < n; i++)
+			p[i * 2 * PAGE] = 1;
+		assert_int_equal(
+		    capture_pagemap_scan(&pagemap, start, start + len, false, see, &seen), 0);
+		assert_int_equal(seen.pages, n);
+		assert_int_equal(seen.n_disorder, 0);
+		(void)munmap(p, len);
+	}
+	(void)close(pagemap.fd);
+}
+
 static void without_a_pagemap_nothing_is_known(void **state)
 {
 	struct capture_pagemap pagemap = { .fd = -EBADF };
@@ -209,6 +235,7 @@ int main(void)
 		cmocka_unit_test(odd_mappings_are_refused),
 		cmocka_unit_test(flags_are_adopted_where_nothing_changed),
 		cmocka_unit_test(pagemap_shows_the_same_with_and_without_the_ioctl),
+		cmocka_unit_test(many_runs_come_once_and_in_order),
 		cmocka_unit_test(without_a_pagemap_nothing_is_known),
 	};
 
