@@ -43,21 +43,26 @@ class MainJob(ckpttest.TestCase):
     def test_a_busy_process_is_captured_whole_and_goes_on(self):
         process = self.mkproc(*BUSY)
         with self.mount() as m:
-            m.capture(process.pid, "name=busy")
-            self.assert_untouched(process.pid)
-            self.assertEqual(process.ask("alive"), {"alive": 45})
-            with self.stopped(process.pid):
-                image = m.capture(process.pid, "name=still")
-                self.assert_image_equals_process(image, process.pid)
-                self.assert_fds_agree(image, process.pid)
-                self.assert_threads_agree(image, process.pid)
-            self.assertEqual(process.ask("alive"), {"alive": 45})
-            busy = ckpttest.Image(m.path("busy"))
-            self.assert_threads_agree(busy, process.pid)
-            self.assert_fds_agree(busy, process.pid)
-            for row in process.rows("maps"):
-                size = row["end"] - row["start"]
-                self.assertEqual(busy.read(row["start"], size), image.read(row["start"], size))
+            for n in ckpttest.rounds(100, "main-job-busy"):
+                self.capture_busy(m, process, n)
+
+    def capture_busy(self, m, process, n):
+        busy = m.capture(process.pid, f"name=busy{n}")
+        self.assert_untouched(process.pid)
+        self.assertEqual(process.ask("alive"), {"alive": 45})
+        with self.stopped(process.pid):
+            image = m.capture(process.pid, f"name=still{n}")
+            self.assert_image_equals_process(image, process.pid)
+            self.assert_fds_agree(image, process.pid)
+            self.assert_threads_agree(image, process.pid)
+        self.assertEqual(process.ask("alive"), {"alive": 45})
+        self.assert_threads_agree(busy, process.pid)
+        self.assert_fds_agree(busy, process.pid)
+        for row in process.rows("maps"):
+            size = row["end"] - row["start"]
+            self.assertEqual(busy.read(row["start"], size), image.read(row["start"], size))
+        for name in (f"busy{n}", f"still{n}"):
+            os.rmdir(m.path(name))
 
     def test_a_stopped_process_stays_stopped(self):
         process = self.mkproc("threads=20")

@@ -12,6 +12,8 @@ The contract between this file and a test:
     self.spawn() end with the test.
   - The only waiting is wait_for(): a condition is asked again until it holds or a deadline
     passes. No test sleeps for a while and hopes.
+  - A test of many rounds runs for n in rounds(FULL): a twentieth of them, or all in tests/soak,
+    where it goes on after the last round that passed.
   - Everything a test started by way of this file is noted; when the test fails the notes are
     printed as a shell script that does it again.
 """
@@ -54,6 +56,26 @@ DEFAULT_NAME = r"[^/]+-%d-\d{8}T\d{6}Z(\.\d+)?"
 ERRNO_NAMES = {errno.EDEADLK: "EDEADLK", errno.ENOTSUP: "ENOTSUP"}
 
 OUR_COMMS = ("mount.sandckpt", "sandckpt-server", "sandckpt-writer", "sandckpt-reader")
+
+
+def rounds(full, name):
+    """The numbers of the rounds to run of a test that has so many; a number is its round's seed."""
+    soak = os.environ.get("SANDCKPT_SOAK")
+    if not soak:
+        yield from range(max(1, full // 20))
+        return
+
+    path = os.path.join(soak, name + ".round")
+    try:
+        with open(path, encoding="ascii") as f:
+            first = int(f.read())
+    except FileNotFoundError:
+        first = 0
+    for n in range(first, full):
+        yield n
+        with open(path + ".new", "w", encoding="ascii") as f:
+            f.write(str(n + 1))
+        os.replace(path + ".new", path)
 
 
 def wait_for(condition, what, seconds=DEADLINE):
