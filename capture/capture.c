@@ -244,6 +244,7 @@ static int hold(struct capture *capture)
 	r = capture_threads_init(&capture->threads, &capture->target);
 	if (r < 0)
 		return r;
+	capture->threads.calls = capture->params->calls;
 	r = capture_threads_freeze(&capture->threads, capture->params->deadline_ms, &capture->said);
 	if (r < 0)
 		return r;

@@ -8,6 +8,7 @@
 
 #include "format/job.h"
 
+struct ckpt_calls;
 struct ckpt_sink;
 
 struct capture_params {
@@ -18,6 +19,7 @@ struct capture_params {
 	uint32_t owner_uid;
 	enum ckpt_mode mode;
 	uint64_t deadline_ms;
+	struct ckpt_calls *calls; /* from earlier captures, updated; not owned; NULL: none */
 
 	/*
 	 * Called once, before the target is touched, when it is known about how much there will

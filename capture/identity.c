@@ -105,24 +105,45 @@ int capture_identity_take(const struct ckpt_identity *identity)
 	return taken(identity, caps) ? 0 : -EPERM;
 }
 
+/*
+ * Root in its own store: that is written without any rights, but what others put there must be
+ * removable. Groups and gid may be beyond us in a user namespace, where they mean nothing.
+ */
+static int become_plain_root(gid_t gid)
+{
+	const uint64_t keep = UINT64_C(1) << CAP_DAC_OVERRIDE | UINT64_C(1) << CAP_FOWNER;
+	struct identity_caps caps;
+	int r;
+
+	(void)setgroups(0, NULL);
+	(void)!setresgid(gid, gid, gid);
+	r = caps_get(&caps);
+	if (r < 0)
+		return r;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
+	return caps_set(caps.permitted & keep);
+}
+
 /**
  * capture_identity_become_owner() - become the user whose files we are going to write
  *
- * Only root can and needs to: anybody else writes as what he is.
+ * Only root can and needs to: anybody else writes as what he is. Whoever it is, no more rights
+ * are left than those over files.
  *
- * Return: 0; -EPERM, as setresuid(2).
+ * Return: 0; -EPERM, as setresuid(2), capset(2).
  */
 int capture_identity_become_owner(uid_t uid, gid_t gid)
 {
 	const struct ckpt_identity owner = { .uid = uid, .gid = gid };
 
-	if (geteuid() != 0 || uid == 0)
+	if (geteuid() != 0)
 		return 0;
-	return capture_identity_take(&owner);
+	return uid == 0 ? become_plain_root(gid) : capture_identity_take(&owner);
 }
 
 /**
- * capture_identity_hide() - not to be looked into, and not to outlive the parent
+ * capture_identity_hide() - not to be looked into, not to outlive the parent, not to gain rights
  * @parent: what getppid() must say
  *
  * After the last change of identity: that resets both. We hold a stranger's memory, and those
@@ -132,6 +153,8 @@ int capture_identity_become_owner(uid_t uid, gid_t gid)
  */
 int capture_identity_hide(pid_t parent)
 {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -42,27 +43,59 @@ static int close_others(int *keep, size_t n)
 	return close_range((unsigned)next, ~0U, 0) < 0 ? -errno : 0;
 }
 
-/* Whoever waits for the end of the program's output must not wait for us. */
-static void drop_stdio(void)
+/* Above 0, 1 and 2, where a program that was started without those may have got it. */
+static int move_up(int *fd)
 {
-	cleanup_fd int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int r;
+
+	if (*fd < 0 || *fd > STDERR_FILENO)
+		return 0;
+	r = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (r < 0)
+		return -errno;
+	*fd = r;
+	return 0;
+}
+
+/* Whoever waits for the end of the program's output must not wait for us. */
+static void drop_stdio(int last)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
 		return;
-	(void)dup2(fd, STDIN_FILENO);
-	(void)dup2(fd, STDOUT_FILENO);
+	for (int i = STDIN_FILENO; i <= last; i++)
+		if (i != fd)
+			(void)dup2(fd, i);
+	if (fd > last)
+		(void)close(fd);
 }
 
-/* What a program set up for itself is not ours: handlers, a mask, the terminal's Ctrl-C. */
+/*
+ * What a program set up for itself is not ours: handlers, a mask, the terminal's Ctrl-C. A file
+ * that grows too large is an error of its write, after which we clean up.
+ */
 static void drop_signals(void)
 {
 	sigset_t none;
 
 	for (int i = 1; i < NSIG; i++)
-		(void)signal(i, SIG_DFL);
+		(void)signal(i, i == SIGXFSZ ? SIG_IGN : SIG_DFL);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)setsid();
+}
+
+/*
+ * Where memory gets short for our sake, the one to be killed is us: we hold the copy, and any
+ * other choice may be the process we copy. Before we become undumpable, when the file is root's.
+ */
+static void die_first(void)
+{
+	cleanup_fd int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)!write(fd, "1000", strlen("1000"));
 }
 
 /**
@@ -80,13 +113,37 @@ void capture_job_tell(const struct job_child *child, const struct job_report *re
 	while (n < 0 && errno == EINTR);
 }
 
-/* What has been removed or interrupted here goes now that nobody waits for us any more. */
+/*
+ * What has been removed or interrupted here goes now that nobody waits for us any more: in a
+ * process that is nobody's child, since it may take long and the job ends with us.
+ */
 static void sweep(const struct job_child *child)
 {
 	cleanup_store struct ckpt_store *store = NULL;
 
-	if (ckpt_store_open_at(child->request->store_fd, false, &store) == 0)
-		(void)ckpt_store_sweep(store);
+	if (ckpt_store_open_at(child->request->store_fd, false, &store) < 0 ||
+	    ckpt_store_has_litter(store) <= 0 || fork() != 0)
+		return;
+	(void)close(child->ring);
+	(void)close(child->status);
+	drop_stdio(STDERR_FILENO);
+	(void)ckpt_store_sweep(store);
+}
+
+static int child_prepare(struct job_child *child, struct ckpt_request *request, enum job_role role)
+{
+	int *const fds[] = { &child->ring, &child->status,
+			     role == JOB_WRITER ? &request->store_fd : &request->pidfd };
+	int keep[3], r;
+
+	for (size_t i = 0; i < 3; i++) {
+		r = move_up(fds[i]);
+		if (r < 0)
+			return r;
+		keep[i] = *fds[i];
+	}
+	drop_stdio(STDOUT_FILENO);
+	return close_others(keep, 3);
 }
 
 /**
@@ -94,28 +151,28 @@ static void sweep(const struct job_child *child)
  *
  * The parent is single-threaded, so all of the library can be used.
  */
-void capture_job_child(enum job_role role, const struct job_child *child)
+void capture_job_child(enum job_role role, const struct job_child *from)
 {
+	struct ckpt_request request = *from->request;
+	struct job_child child = *from;
 	struct job_report report = {};
-	int keep[3] = { child->ring, child->status, child->request->pidfd };
 	int r;
 
-	if (role == JOB_WRITER)
-		keep[2] = child->request->store_fd;
+	child.request = &request;
 	(void)prctl(PR_SET_NAME, job_roles[role].comm, 0, 0, 0);
+	die_first();
 	drop_signals();
-	drop_stdio();
 	umask(077);
 
-	r = close_others(keep, 3);
+	r = child_prepare(&child, &request, role);
 	if (r < 0)
 		report.error = -r;
 	else
-		job_roles[role].run(child, &report);
+		job_roles[role].run(&child, &report);
 
 	report.kind = JOB_ENDED;
-	capture_job_tell(child, &report);
+	capture_job_tell(&child, &report);
 	if (role == JOB_WRITER && r == 0)
-		sweep(child);
+		sweep(&child);
 	_exit(report.error ? EXIT_FAILURE : EXIT_SUCCESS);
 }

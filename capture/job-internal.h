@@ -10,6 +10,9 @@
 #include "capture/said.h"
 #include "format/job.h"
 
+#define JOB_CALLS_MAX 32
+#define JOB_RING_LEAST (UINT64_C(1) << 20) /* bytes */
+
 enum job_role {
 	JOB_WRITER,
 	JOB_READER,
@@ -34,6 +37,13 @@ struct job_report {
 	char said[CKPT_SAID_SIZE];
 };
 
+/* Another, from the reader only: what it learnt of interrupted calls. Told apart by the size. */
+struct job_calls {
+	uint64_t n;
+	struct ckpt_call items[JOB_CALLS_MAX];
+};
+_Static_assert(sizeof(struct job_calls) != sizeof(struct job_report), "told apart by the size");
+
 /* What a process starts with. All its other descriptors but 0, 1 and 2 are closed. */
 struct job_child {
 	const struct ckpt_request *request;
@@ -46,5 +56,10 @@ struct job_child {
 void capture_job_write(const struct job_child *child, struct job_report *report);
 void capture_job_read(const struct job_child *child, struct job_report *report);
 
+/* How large the ring is, and how large it can be: bytes. */
+uint64_t capture_job_memory_free(void);
+uint64_t capture_job_memory_most(void);
+uint64_t capture_job_cgroup_room(const char *proc_cgroup, const char *sysfs);
+
 void capture_job_tell(const struct job_child *child, const struct job_report *report);
-void capture_job_child(enum job_role role, const struct job_child *child) __attribute__((noreturn));
+void capture_job_child(enum job_role role, const struct job_child *from) __attribute__((noreturn));

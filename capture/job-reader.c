@@ -2,10 +2,10 @@
 #include "capture/job-internal.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 
 #include "capture/capture.h"
 #include "capture/identity.h"
@@ -13,35 +13,20 @@
 #include "format/ring.h"
 #include "format/sink.h"
 
-#define RING_LEAST (UINT64_C(1) << 20)
-
 struct job_reader {
 	const struct job_child *child;
 	struct job_report *report;
 	struct ckpt_sink *sink;
 };
 
-/* A quarter of what the kernel would give without swapping; the least where it does not say. */
-static uint64_t quarter_of_free(void)
-{
-	cleanup_file FILE *f = fopen("/proc/meminfo", "re");
-	char line[128];
-	uint64_t kib;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1)
-			return kib / 4 * 1024;
-	return RING_LEAST;
-}
-
 /* All that is expected and what came since; more than the limit waits for the disk. */
 static uint64_t ring_size(const struct ckpt_request *request, uint64_t expected)
 {
-	uint64_t limit = request->copy_limit ? request->copy_limit : quarter_of_free();
+	uint64_t limit = request->copy_limit ? request->copy_limit : capture_job_memory_free();
 
 	if (expected > limit)
 		return limit;
-	expected += expected / 20 + RING_LEAST;
+	expected += expected / 20 + JOB_RING_LEAST;
 	return expected < limit ? expected : limit;
 }
 
@@ -58,7 +43,7 @@ static int reader_open_sink(void *userdata, uint64_t expected_bytes, struct ckpt
 	/* A smaller one is slower, no more: the kernel may have less than it said. */
 	do
 		r = ckpt_ring_sink_new(reader->child->ring, size, &reader->sink);
-	while (r == -ENOMEM && (size /= 2) >= RING_LEAST);
+	while (r == -ENOMEM && (size /= 2) >= JOB_RING_LEAST);
 	if (r == 0)
 		*ret = reader->sink;
 	return r;
@@ -84,9 +69,49 @@ static int reader_become(const struct job_child *child)
 	return capture_identity_hide(child->parent);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void tell_calls(const struct job_child *child, const struct job_calls *packet)
+{
+	ssize_t n;
+
+	do
+		n = send(child->status, packet, sizeof(*packet), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+}
+
+/* Those of this capture, so that the next one knows of them. */
+static void reader_tell_calls(const struct job_child *child, const struct ckpt_calls *calls,
+			      uint64_t since_ns)
+{
+	struct job_calls packet = {};
+
+	for (size_t i = 0; i < CKPT_CALLS_MAX; i++) {
+		const struct ckpt_call *call = &calls->items[i];
+
+		if (call->pid != child->request->pid || call->last_ns < since_ns)
+			continue;
+		packet.items[packet.n++] = *call;
+		if (packet.n == JOB_CALLS_MAX) {
+			tell_calls(child, &packet);
+			packet = (struct job_calls){};
+		}
+	}
+	if (packet.n > 0)
+		tell_calls(child, &packet);
+}
+
 static int reader_capture(struct job_reader *reader, struct capture_result *result)
 {
 	const struct ckpt_request *request = reader->child->request;
+	/* Without a memory of its caller's, that of this one's tries to stop the process. */
+	cleanup_free struct ckpt_calls *own = request->calls ? NULL : calloc(1, sizeof(*own));
 	const struct capture_params params = {
 		.pid = request->pid,
 		.pidfd = request->pidfd,
@@ -95,13 +120,17 @@ static int reader_capture(struct job_reader *reader, struct capture_result *resu
 		.owner_uid = request->owner_uid,
 		.mode = request->mode,
 		.deadline_ms = request->deadline_ms,
+		.calls = request->calls ? request->calls : own,
 		.open_sink = reader_open_sink,
 		.patience = reader_patience,
 		.userdata = reader,
 	};
+	uint64_t begin = now_ns();
 	int r;
 
 	r = capture_process(&params, result);
+	if (request->calls)
+		reader_tell_calls(reader->child, request->calls, begin);
 	reader->sink = ckpt_sink_free(reader->sink);
 	return r;
 }

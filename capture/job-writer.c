@@ -75,6 +75,7 @@ static int writer_open(struct job_writer *writer, struct ckpt_store *store, stru
 		.form = request->form,
 		.reserve_percent = request->reserve_percent,
 		.owner_uid = request->owner_uid,
+		.cow = request->cow,
 		.progress = writer_progress,
 		.cancelled = writer_cancelled,
 		.userdata = writer,
@@ -87,11 +88,13 @@ static int writer_drain(struct job_writer *writer, struct ckpt_store *store)
 {
 	cleanup_sink struct ckpt_sink *sink = NULL;
 	struct job_report *report = writer->report;
+	uint64_t limit = writer->child->request->copy_limit;
 	int r;
 
 	r = writer_open(writer, store, &sink);
 	if (r == 0)
-		r = ckpt_ring_drain(writer->child->ring, sink);
+		r = ckpt_ring_drain(writer->child->ring, limit ? limit : capture_job_memory_most(),
+				    sink);
 	if (r < 0)
 		return r;
 

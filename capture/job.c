@@ -2,6 +2,7 @@
 #include "capture/job.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,10 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "capture/calls.h"
 #include "capture/job-internal.h"
 #include "format/cleanup.h"
 #include "format/name.h"
@@ -23,6 +26,7 @@
  */
 
 #define JOB_ERRNO_MAX 4095
+#define JOB_STEP_MAX 64 /* packets; what is left makes the fd readable again */
 
 struct job_process {
 	pid_t pid;
@@ -37,6 +41,7 @@ struct ckpt_job {
 	struct ckpt_job_status status;
 	struct job_process processes[_JOB_ROLE_MAX];
 	int epoll_fd;
+	struct ckpt_calls *calls; /* not owned; may be NULL */
 	uint64_t expected;
 	bool cancelled;
 };
@@ -152,6 +157,7 @@ static int job_start(const struct ckpt_request *request, struct ckpt_job **ret)
 		return -ENOMEM;
 	job->epoll_fd = -EBADF;
 	job->status.pid = request->pid;
+	job->calls = request->calls;
 	for (int role = 0; role < _JOB_ROLE_MAX; role++) {
 		job->processes[role].pidfd = -EBADF;
 		job->processes[role].status = -EBADF;
@@ -213,23 +219,40 @@ static void job_take_report(struct ckpt_job *job, enum job_role role, struct job
 		job->status.progress = (uint32_t)percent;
 }
 
-static void job_receive(struct ckpt_job *job, enum job_role role)
+static void job_take_calls(struct ckpt_job *job, enum job_role role, const struct job_calls *calls)
+{
+	struct timespec now;
+
+	if (!job->calls || role != JOB_READER || calls->n > JOB_CALLS_MAX)
+		return;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	capture_calls_merge(job->calls, job->status.pid, calls->items, calls->n,
+			    (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+}
+
+/* Up to @max packets: a process that sends without end must not keep us here. */
+static void job_receive(struct ckpt_job *job, enum job_role role, unsigned max)
 {
 	struct job_process *process = &job->processes[role];
 
-	while (process->status >= 0) {
-		struct job_report report;
+	while (process->status >= 0 && max-- > 0) {
+		union {
+			struct job_report report;
+			struct job_calls calls;
+		} packet;
 		ssize_t n;
 
-		n = recv(process->status, &report, sizeof(report), MSG_DONTWAIT | MSG_TRUNC);
+		n = recv(process->status, &packet, sizeof(packet), MSG_DONTWAIT | MSG_TRUNC);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n <= 0) /* closed: epoll forgets it */
 			process->status = close_fd(process->status);
-		else if (n == sizeof(report))
-			job_take_report(job, role, &report);
+		else if (n == sizeof(packet.report))
+			job_take_report(job, role, &packet.report);
+		else if (n == sizeof(packet.calls))
+			job_take_calls(job, role, &packet.calls);
 	}
 }
 
@@ -248,7 +271,7 @@ static void job_reap(struct ckpt_job *job, enum job_role role)
 
 	process->pid = 0;
 	process->pidfd = close_fd(process->pidfd);
-	job_receive(job, role); /* what it sent before it ended */
+	job_receive(job, role, UINT_MAX); /* what it sent before it ended */
 	process->status = close_fd(process->status);
 }
 
@@ -339,7 +362,7 @@ static void job_step(struct ckpt_job *job)
 	if (job->status.state != CKPT_JOB_RUNNING)
 		return;
 	for (int role = 0; role < _JOB_ROLE_MAX; role++) {
-		job_receive(job, role);
+		job_receive(job, role, JOB_STEP_MAX);
 		job_reap(job, role);
 		running |= job->processes[role].pid > 0;
 	}

@@ -22,14 +22,23 @@
 
 _Static_assert(sizeof(struct user_regs_struct) == CKPT_GPREGS_SIZE, "as the seed stores it");
 
-static int read_gpregs(pid_t tid, struct ckpt_thread *thread)
+static int read_gpregs(const struct capture_thread *from, struct ckpt_thread *thread)
 {
+	struct user_regs_struct *regs;
+
 	thread->gpregs = malloc(CKPT_GPREGS_SIZE);
 	if (!thread->gpregs)
 		return -ENOMEM;
 
 	thread->gpregs_len = CKPT_GPREGS_SIZE;
-	return ptrace(PTRACE_GETREGS, tid, NULL, thread->gpregs) < 0 ? -errno : 0;
+	if (ptrace(PTRACE_GETREGS, from->tid, NULL, thread->gpregs) < 0)
+		return -errno;
+
+	/* As the stop showed them. */
+	regs = thread->gpregs;
+	if (from->restarted)
+		regs->rax = (unsigned long long)-EINTR;
+	return 0;
 }
 
 static int read_xstate(pid_t tid, struct ckpt_thread *thread)
@@ -119,7 +128,7 @@ int capture_thread_read(const struct capture_target *target, const struct captur
 	struct ckpt_thread t = { .tid = thread->tid, .state = thread->state };
 	int r;
 
-	r = read_gpregs(t.tid, &t);
+	r = read_gpregs(thread, &t);
 	if (r == 0)
 		r = read_xstate(t.tid, &t);
 	if (r == 0)

@@ -3,6 +3,7 @@
 /* sandckpt-capture: one process into a store, without a mount; see sandckpt-capture.1. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -364,11 +365,23 @@ static int print_result(const struct options *options, const struct ckpt_job_sta
 	return r;
 }
 
-static int run_job(const struct options *options, const struct ckpt_request *request)
+/* After a writer that was killed, and had no time for it. Whoever interrupts once more means it. */
+static void clean_up(struct ckpt_store *store)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	(void)sigprocmask(SIG_UNBLOCK, &all, NULL);
+	(void)ckpt_store_sweep(store);
+}
+
+static int run_job(const struct options *options, const struct ckpt_request *request,
+		   struct ckpt_store *store)
 {
 	cleanup_fd int signal_fd = open_signals();
 	const struct ckpt_job_status *status;
 	struct ckpt_job *job;
+	bool killed;
 	int r;
 
 	if (signal_fd < 0) {
@@ -385,14 +398,16 @@ static int run_job(const struct options *options, const struct ckpt_request *req
 
 	follow(job, signal_fd);
 	status = capture_job_ops.status(job);
+	killed = status->state == CKPT_JOB_RUNNING;
 	if (status->state == CKPT_JOB_DONE) {
 		r = print_result(options, status);
 	} else {
 		r = -ECANCELED;
-		complain("%s", status->state == CKPT_JOB_FAILED ? status->said
-								: "the capture was killed");
+		complain("%s", killed ? "the capture was killed" : status->said);
 	}
 	capture_job_ops.free(job);
+	if (killed)
+		clean_up(store);
 	return r;
 }
 
@@ -438,7 +453,7 @@ static int capture_into(const struct options *options, const struct capture_targ
 		request.name = name;
 		request.name_is_default = true;
 	}
-	return run_job(options, &request);
+	return run_job(options, &request, store);
 }
 
 static int capture(const struct options *options)
@@ -467,10 +482,30 @@ static int capture(const struct options *options)
 	return capture_into(options, &target, store);
 }
 
+/*
+ * Who started us without standard descriptors must not find our output in the store: each gets one
+ * that refuses what it is for, so that a lost result is an error still.
+ */
+static int open_standard(void)
+{
+	static const int modes[] = { O_WRONLY, O_RDONLY, O_RDONLY };
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		/* All below are open, so this is the lowest that is free. */
+		if (open("/dev/null", modes[fd]) != fd)
+			return -EBADF;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = { .deadline_ms = DEADLINE_DEFAULT_MS };
 
+	if (open_standard() < 0)
+		return EXIT_FAILURE;
 	if (parse_options(argc, argv, &options) < 0)
 		return EXIT_USAGE;
 	if (options.help) {

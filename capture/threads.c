@@ -14,8 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "capture/calls.h"
 #include "capture/proc.h"
 #include "capture/reaper.h"
+#include "capture/restart.h"
 #include "capture/said.h"
 #include "capture/target.h"
 #include "format/checkpoint.h"
@@ -44,6 +46,7 @@
 #define KILLED_WAIT_NS (200 * NS_PER_MS)
 #define STAT_MAX (64U * 1024)
 #define STAT_NUM_THREADS 20
+#define STAT_STARTTIME 22
 
 /* How long one try may take, CLOCK_MONOTONIC. */
 struct stop_try {
@@ -169,6 +172,7 @@ static void read_before(const struct capture_target *target, struct capture_thre
 	if (capture_proc_read(target->proc_fd, path, STAT_MAX, &stat, &len) == 0) {
 		state = capture_stat_state(stat);
 		thread->state = state ? *state : 0;
+		(void)capture_stat_u64(stat, STAT_STARTTIME, &thread->start_ticks);
 	}
 
 	(void)snprintf(path, sizeof(path), "task/%d/wchan", thread->tid);
@@ -319,11 +323,15 @@ static int seize_new(struct capture_threads *threads, struct capture_said *said)
 
 static void detach(struct capture_threads *threads, struct capture_thread *thread)
 {
-	uint64_t held;
+	uint64_t now, held;
 
 	/* ESRCH: killed while it was held; the next wait reaps it. */
 	if (ptrace(PTRACE_DETACH, thread->tid, NULL, (long)thread->signal) == 0) {
-		held = now_ns() - thread->since_ns;
+		now = now_ns();
+		held = now - thread->since_ns;
+		if (thread->restarted && threads->calls)
+			capture_calls_resumed(threads->calls, threads->target->pid, thread->tid,
+					      thread->since_ns, now);
 		if (held > threads->longest_ns)
 			threads->longest_ns = held;
 		thread->hold = CAPTURE_DEAD; /* to us: looked for anew by the next try */
@@ -332,6 +340,13 @@ static void detach(struct capture_threads *threads, struct capture_thread *threa
 		thread->leaving = true;
 	}
 	thread->signal = 0;
+	thread->restarted = false;
+}
+
+/* Its process is stopped: what that does to a system call is none of our doing. */
+static bool is_group_stop(const siginfo_t *event)
+{
+	return event->si_status >> 8 == PTRACE_EVENT_STOP && (event->si_status & 0x7f) != SIGTRAP;
 }
 
 static void take_event(struct capture_threads *threads, struct capture_thread *thread,
@@ -349,6 +364,8 @@ static void take_event(struct capture_threads *threads, struct capture_thread *t
 	thread->since_ns = now_ns();
 	thread->signal = kind == 0 ? event->si_status & 0x7f : 0;
 	thread->hold = CAPTURE_STOPPED;
+	if (!is_group_stop(event))
+		thread->restarted = capture_restart_thread(threads->target, thread, threads->calls);
 	if (thread->leaving)
 		detach(threads, thread);
 }

@@ -16,6 +16,7 @@
 
 struct capture_said;
 struct capture_target;
+struct ckpt_calls;
 
 enum capture_hold {
 	CAPTURE_NEW,	 /* found, not ours yet */
@@ -27,16 +28,19 @@ enum capture_hold {
 struct capture_thread {
 	pid_t tid;
 	enum capture_hold hold;
-	bool seen;	   /* in the last listing */
-	bool leaving;	   /* to be let go at the moment it stops */
-	int signal;	   /* that stopped it and is to be handed on; 0: none */
-	char state;	   /* before we touched it; 0: unknown */
-	char wchan[64];	   /* before we touched it: ours would be ptrace_stop */
-	uint64_t since_ns; /* CLOCK_MONOTONIC, when it was seen to stop */
+	bool seen;	      /* in the last listing */
+	bool leaving;	      /* to be let go at the moment it stops */
+	bool restarted;	      /* our stop interrupted its call: rax says to start it again */
+	int signal;	      /* that stopped it and is to be handed on; 0: none */
+	char state;	      /* before we touched it; 0: unknown */
+	char wchan[64];	      /* before we touched it: ours would be ptrace_stop */
+	uint64_t since_ns;    /* CLOCK_MONOTONIC, when it was seen to stop */
+	uint64_t start_ticks; /* as in stat; 0: unknown */
 };
 
 struct capture_threads {
 	const struct capture_target *target; /* not owned */
+	struct ckpt_calls *calls;	     /* not owned; NULL: no memory of earlier captures */
 	struct capture_thread *items;	     /* ascending by tid */
 	size_t n, size;
 	uint64_t longest_ns; /* that any thread was held at a stretch */

@@ -7,6 +7,8 @@
 
 #include "format/cleanup.h"
 
+#define FDINFO_RECENT 16 /* keys whose lines may alternate */
+
 static const char *const mode_names[_CKPT_MODE_MAX] = {
 	[CKPT_MODE_AUTO] = "auto",
 	[CKPT_MODE_LIVE] = "live",
@@ -192,28 +194,61 @@ void ckpt_fds_done(struct ckpt_fds *fds)
  * ckpt_fds_add() - append a file descriptor
  * @fd: what it holds moves into the list and it is left empty; on failure it stays as it is
  *
- * Return: 0; -E2BIG above CKPT_FDS_MAX; -ENOMEM.
+ * Return: 0; -E2BIG above CKPT_FDS_MAX or CKPT_FDINFO_TOTAL_MAX; -ENOMEM.
  */
 int ckpt_fds_add(struct ckpt_fds *fds, struct ckpt_fd *fd)
 {
-	int r = LIST_GROW(fds, CKPT_FDS_MAX);
+	int r;
 
+	if (fd->fdinfo_bytes > CKPT_FDINFO_TOTAL_MAX - fds->fdinfo_bytes)
+		return -E2BIG;
+	r = LIST_GROW(fds, CKPT_FDS_MAX);
 	if (r < 0)
 		return r;
+	fds->fdinfo_bytes += fd->fdinfo_bytes;
 	fds->items[fds->n++] = *fd;
 	*fd = (struct ckpt_fd){};
 	return 0;
 }
 
-/* Return: 0; -E2BIG above CKPT_FDINFO_MAX; -ENOMEM. Both strings are copied. */
-int ckpt_fd_add_fdinfo(struct ckpt_fd *fd, const char *key, const char *value)
+/* The entry of a key the kernel has just shown: one that comes again comes soon. NULL: new. */
+static struct ckpt_fdinfo *fdinfo_find(struct ckpt_fd *fd, const char *key)
+{
+	for (size_t i = 0; i < fd->n_fdinfo && i < FDINFO_RECENT; i++) {
+		struct ckpt_fdinfo *fdinfo = &fd->fdinfo[fd->n_fdinfo - 1 - i];
+
+		if (strcmp(fdinfo->key, key) == 0)
+			return fdinfo;
+	}
+	return NULL;
+}
+
+static int fdinfo_append(struct ckpt_fdinfo *fdinfo, const char *line, size_t len)
+{
+	size_t need = fdinfo->len + len + 2;
+	char *value;
+
+	if (need > fdinfo->size) {
+		value = realloc(fdinfo->value, 2 * need);
+		if (!value)
+			return -ENOMEM;
+		fdinfo->value = value;
+		fdinfo->size = 2 * need;
+	}
+	fdinfo->value[fdinfo->len++] = '\n';
+	memcpy(fdinfo->value + fdinfo->len, line, len + 1);
+	fdinfo->len += len;
+	return 0;
+}
+
+static int fdinfo_add(struct ckpt_fd *fd, const char *key, const char *value, size_t len)
 {
 	cleanup_free char *k = NULL;
 	cleanup_free char *v = NULL;
 	int r;
 
 	r = list_grow((void **)&fd->fdinfo, fd->n_fdinfo, &fd->fdinfo_size, sizeof(fd->fdinfo[0]),
-		      CKPT_FDINFO_MAX);
+		      CKPT_FDINFO_KEYS_MAX);
 	if (r < 0)
 		return r;
 	r = ckpt_strdup(key, &k);
@@ -223,9 +258,33 @@ int ckpt_fd_add_fdinfo(struct ckpt_fd *fd, const char *key, const char *value)
 	if (r < 0)
 		return r;
 
-	fd->fdinfo[fd->n_fdinfo++] =
-	    (struct ckpt_fdinfo){ .key = steal_pointer(k), .value = steal_pointer(v) };
+	fd->fdinfo[fd->n_fdinfo++] = (struct ckpt_fdinfo){
+		.key = steal_pointer(k),
+		.value = steal_pointer(v),
+		.len = len,
+		.size = len + 1,
+	};
 	return 0;
+}
+
+/**
+ * ckpt_fd_add_fdinfo() - append a line of fdinfo to its key, or several with newlines between
+ *
+ * Return: 0; -E2BIG above CKPT_FDINFO_MAX bytes or CKPT_FDINFO_KEYS_MAX; -ENOMEM. Both strings
+ * are copied.
+ */
+int ckpt_fd_add_fdinfo(struct ckpt_fd *fd, const char *key, const char *value)
+{
+	struct ckpt_fdinfo *fdinfo = fdinfo_find(fd, key);
+	size_t len = strlen(value), more = len + 1 + (fdinfo ? 0 : strlen(key));
+	int r;
+
+	if (more > CKPT_FDINFO_MAX - fd->fdinfo_bytes)
+		return -E2BIG;
+	r = fdinfo ? fdinfo_append(fdinfo, value, len) : fdinfo_add(fd, key, value, len);
+	if (r == 0)
+		fd->fdinfo_bytes += more;
+	return r;
 }
 
 void ckpt_omitteds_done(struct ckpt_omitteds *omitted)

@@ -24,7 +24,9 @@
 #define CKPT_FDS_MAX (1U << 20)
 #define CKPT_THREADS_MAX (1U << 17)
 #define CKPT_PROCFILE_MAX (256U << 20)
-#define CKPT_FDINFO_MAX (1U << 16) /* lines of one fd: an epoll has one an entry */
+#define CKPT_FDINFO_MAX (4U << 20)	  /* bytes of one fd: an epoll has a line an entry */
+#define CKPT_FDINFO_TOTAL_MAX (32U << 20) /* of all fds together */
+#define CKPT_FDINFO_KEYS_MAX (1U << 16)
 #define CKPT_OMITTED_MAX (1U << 16)
 #define CKPT_STRINGS_MAX (1U << 22) /* words of a command line */
 #define CKPT_NAMED_MAX 4096U	    /* namespaces, capabilities, limits */
@@ -63,9 +65,13 @@ struct ckpt_threads {
 	size_t n, size;
 };
 
-/* A line "key: value" of /proc/PID/fdinfo/N, but for pos and flags. */
+/*
+ * A key of /proc/PID/fdinfo/N, but for pos and flags. One that comes in several lines (an epoll's
+ * tfd, an inotify's wd) has them all, with a newline between.
+ */
 struct ckpt_fdinfo {
 	char *key, *value;
+	size_t len, size; /* of @value, without its NUL; of its memory */
 };
 
 /* One file descriptor: an entry of fds.json. The first four keys are the seed's. */
@@ -83,11 +89,13 @@ struct ckpt_fd {
 	char *unix_path;		       /* abstract ones with a leading @ */
 	struct ckpt_fdinfo *fdinfo;	       /* in the kernel's order */
 	size_t n_fdinfo, fdinfo_size;
+	size_t fdinfo_bytes; /* of all keys and values */
 };
 
 struct ckpt_fds {
 	struct ckpt_fd *items; /* ascending */
 	size_t n, size;
+	size_t fdinfo_bytes;
 };
 
 /* Something the capture could not get, as a row of meta.json. */

@@ -10,56 +10,38 @@
 #include "format/fields.h"
 #include "format/json.h"
 
-/*
- * A key that the kernel shows in several lines (an epoll's tfd, an inotify's wd) is one string
- * with a newline between them: an object has room for one.
- */
-static int fdinfo_join(const char *before, const struct ckpt_fdinfo *lines, size_t n, char **ret)
+/* A key that came again after many others has several entries; an object has room for one. */
+static int put_fdinfo_again(struct json_object *map, const struct ckpt_fdinfo *fdinfo)
 {
-	char *text = NULL;
-	size_t len = 0;
-	FILE *f;
+	cleanup_free char *before = NULL;
+	cleanup_free char *text = NULL;
+	int r;
 
-	f = open_memstream(&text, &len);
-	if (!f)
-		return -ENOMEM;
-	if (before)
-		fprintf(f, "%s\n", before);
-	for (size_t i = 0; i < n; i++)
-		fprintf(f, "%s%s", i > 0 ? "\n" : "", lines[i].value);
-	if (fclose(f) != 0) {
-		free(text);
+	r = ckpt_json_get_str(map, fdinfo->key, &before);
+	if (r < 0)
+		return r;
+	if (asprintf(&text, "%s\n%s", before ? before : "", fdinfo->value) < 0) {
+		text = NULL;
 		return -ENOMEM;
 	}
-
-	*ret = text;
-	return 0;
+	return ckpt_json_add_str(map, fdinfo->key, text);
 }
 
 static int put_fdinfo(struct json_object *object, const struct ckpt_field *field, const void *base)
 {
 	const struct ckpt_fd *fd = base;
 	cleanup_json struct json_object *map = json_object_new_object();
-	size_t run;
 
 	if (!map)
 		return -ENOMEM;
-	for (size_t i = 0; i < fd->n_fdinfo; i += run) {
-		const struct ckpt_fdinfo *lines = &fd->fdinfo[i];
-		cleanup_free char *before = NULL;
-		cleanup_free char *text = NULL;
+	for (size_t i = 0; i < fd->n_fdinfo; i++) {
+		const struct ckpt_fdinfo *fdinfo = &fd->fdinfo[i];
 		int r;
 
-		run = 1;
-		while (i + run < fd->n_fdinfo && strcmp(lines[run].key, lines[0].key) == 0)
-			run++;
-		r = ckpt_json_get_str(map, lines[0].key, &before);
-		if (r < 0)
-			return r;
-		r = fdinfo_join(before, lines, run, &text);
-		if (r < 0)
-			return r;
-		r = ckpt_json_add_str(map, lines[0].key, text);
+		if (json_object_object_get_ex(map, fdinfo->key, NULL))
+			r = put_fdinfo_again(map, fdinfo);
+		else
+			r = ckpt_json_add_str(map, fdinfo->key, fdinfo->value);
 		if (r < 0)
 			return r;
 	}
@@ -77,7 +59,6 @@ static int get_fdinfo(struct json_object *object, const struct ckpt_field *field
 
 	json_object_object_foreach (map, key, value) {
 		cleanup_free char *text = NULL;
-		char *rest, *line;
 
 		(void)value;
 		if (ckpt_json_is_twin(map, key))
@@ -85,11 +66,9 @@ static int get_fdinfo(struct json_object *object, const struct ckpt_field *field
 		r = ckpt_json_get_str(map, key, &text);
 		if (r <= 0)
 			return r < 0 ? r : -EBADMSG;
-		for (rest = text; (line = strsep(&rest, "\n"));) {
-			r = ckpt_fd_add_fdinfo(base, key, line);
-			if (r < 0)
-				return r;
-		}
+		r = ckpt_fd_add_fdinfo(base, key, text);
+		if (r < 0)
+			return r;
 	}
 	return 1;
 }

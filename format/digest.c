@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/cancel.h"
 #include "format/checkpoint.h"
 #include "format/cleanup.h"
 #include "format/fdio.h"
@@ -30,9 +31,18 @@ struct digest_work {
 	int dirfd;
 	struct digest_item *items; /* largest first, so that the threads end together */
 	size_t n;
+	const struct ckpt_cancel *cancel;
 	atomic_size_t next;
 	atomic_int error; /* the first one; 0: none */
 };
+
+/* What there is against going on; asked from block to block. */
+static int digest_check(struct digest_work *work)
+{
+	int r = atomic_load(&work->error);
+
+	return r < 0 ? r : ckpt_cancel_check(work->cancel);
+}
 
 static int digest_compare(const void *a, const void *b)
 {
@@ -64,12 +74,16 @@ static int digest_find_data(int fd, uint64_t offset, uint64_t size, uint64_t *re
 	return 0;
 }
 
-static int digest_data(EVP_MD_CTX *ctx, int fd, uint64_t offset, uint64_t end, void *buf)
+static int digest_data(struct digest_work *work, EVP_MD_CTX *ctx, int fd, uint64_t offset,
+		       uint64_t end, void *buf)
 {
 	while (offset < end) {
 		size_t n = end - offset < DIGEST_BLOCK ? (size_t)(end - offset) : DIGEST_BLOCK;
 		int r;
 
+		r = digest_check(work);
+		if (r < 0)
+			return r;
 		r = ckpt_fd_pread(fd, buf, n, offset);
 		if (r < 0)
 			return r;
@@ -80,12 +94,16 @@ static int digest_data(EVP_MD_CTX *ctx, int fd, uint64_t offset, uint64_t end, v
 	return 0;
 }
 
-static int digest_zeros(EVP_MD_CTX *ctx, uint64_t len, void *buf)
+static int digest_zeros(struct digest_work *work, EVP_MD_CTX *ctx, uint64_t len, void *buf)
 {
 	memset(buf, 0, DIGEST_BLOCK);
 	while (len > 0) {
 		size_t n = len < DIGEST_BLOCK ? (size_t)len : DIGEST_BLOCK;
+		int r;
 
+		r = digest_check(work);
+		if (r < 0)
+			return r;
 		if (EVP_DigestUpdate(ctx, buf, n) != 1)
 			return -EIO;
 		len -= n;
@@ -94,7 +112,8 @@ static int digest_zeros(EVP_MD_CTX *ctx, uint64_t len, void *buf)
 }
 
 /* Holes are not read: the kernel would fill its page cache with their zeros. */
-static int digest_sparse(EVP_MD_CTX *ctx, int fd, uint64_t size, void *buf)
+static int digest_sparse(struct digest_work *work, EVP_MD_CTX *ctx, int fd, uint64_t size,
+			 void *buf)
 {
 	uint64_t offset = 0;
 
@@ -104,9 +123,9 @@ static int digest_sparse(EVP_MD_CTX *ctx, int fd, uint64_t size, void *buf)
 
 		r = digest_find_data(fd, offset, size, &data, &end);
 		if (r == 0)
-			r = digest_zeros(ctx, data - offset, buf);
+			r = digest_zeros(work, ctx, data - offset, buf);
 		if (r == 0)
-			r = digest_data(ctx, fd, data, end, buf);
+			r = digest_data(work, ctx, fd, data, end, buf);
 		if (r < 0)
 			return r;
 		offset = end;
@@ -114,17 +133,18 @@ static int digest_sparse(EVP_MD_CTX *ctx, int fd, uint64_t size, void *buf)
 	return 0;
 }
 
-static int digest_one(int dirfd, struct digest_item *item, EVP_MD_CTX *ctx, void *buf)
+static int digest_one(struct digest_work *work, struct digest_item *item, EVP_MD_CTX *ctx,
+		      void *buf)
 {
 	cleanup_fd int fd = -EBADF;
 	int r;
 
-	fd = ckpt_fd_open_beneath(dirfd, item->path, O_RDONLY);
+	fd = ckpt_fd_open_beneath(work->dirfd, item->path, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	if (EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
 		return -EIO;
-	r = digest_sparse(ctx, fd, item->size, buf);
+	r = digest_sparse(work, ctx, fd, item->size, buf);
 	if (r < 0)
 		return r;
 	return EVP_DigestFinal_ex(ctx, item->digest, NULL) == 1 ? 0 : -EIO;
@@ -132,13 +152,16 @@ static int digest_one(int dirfd, struct digest_item *item, EVP_MD_CTX *ctx, void
 
 static int digest_many(struct digest_work *work, EVP_MD_CTX *ctx, void *buf)
 {
-	while (atomic_load(&work->error) == 0) {
+	for (;;) {
 		size_t i = atomic_fetch_add(&work->next, 1);
 		int r;
 
 		if (i >= work->n)
 			break;
-		r = digest_one(work->dirfd, &work->items[i], ctx, buf);
+		r = digest_check(work);
+		if (r < 0)
+			return r;
+		r = digest_one(work, &work->items[i], ctx, buf);
 		if (r < 0)
 			return r;
 	}
@@ -211,13 +234,15 @@ static int digest_collect(const struct digest_work *work, struct ckpt_sums *ret)
  * ckpt_digest_files() - the SHA-256 of files, two at a time; their write-back is begun as well
  * @dirfd: the directory they are in, not owned
  * @paths: relative to it
+ * @cancel: asked from block to block, by several threads; may be NULL
  * @ret: zeroed, or holding other files' sums already; sorted on success
  *
- * Return: 0; -ENOMEM; as open(2), read(2).
+ * Return: 0; -ENOMEM; -ECANCELED; as open(2), read(2).
  */
-int ckpt_digest_files(int dirfd, const struct ckpt_strings *paths, struct ckpt_sums *ret)
+int ckpt_digest_files(int dirfd, const struct ckpt_strings *paths, const struct ckpt_cancel *cancel,
+		      struct ckpt_sums *ret)
 {
-	struct digest_work work = { .dirfd = dirfd };
+	struct digest_work work = { .dirfd = dirfd, .cancel = cancel };
 	cleanup_free struct digest_item *items = NULL;
 	pthread_t helper, writer;
 	bool helping, writing;

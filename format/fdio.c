@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "format/cancel.h"
 #include "format/cleanup.h"
 
 /* openat2() says EAGAIN when a rename raced with it, but also where somebody holds a lease. */
@@ -21,17 +22,19 @@
 /**
  * ckpt_fd_open_beneath() - open a path inside a directory, whatever somebody put there
  * @dirfd: the directory, not owned
- * @path: relative; no component may be a link, a magic link or lead out of @dirfd
+ * @path: relative; no component may be a link, a magic link, a mount point or lead out of @dirfd:
+ *	the mount of a store may lie in that store, and its server must never wait for itself
  * @flags: as for open(2); O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added (a FIFO must not block us)
  *
- * Return: the fd, owned by the caller; -ELOOP where a link stands, -EXDEV on the way out, else
- * as openat2(2).
+ * Return: the fd, owned by the caller; -ELOOP where a link stands, -EXDEV on the way out or
+ * into another mount, else as openat2(2).
  */
 int ckpt_fd_open_beneath(int dirfd, const char *path, int flags)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(flags | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+		.resolve =
+		    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
 	unsigned tries = 0;
 	long fd;
@@ -228,14 +231,20 @@ int ckpt_fd_mkdir(int dirfd, const char *name, mode_t mode, int *ret)
 	return 0;
 }
 
-typedef int (*fdio_visit_t)(int dirfd, const struct dirent *de, unsigned depth);
+struct fdio_walk {
+	int (*visit)(struct fdio_walk *walk, int dirfd, const struct dirent *de, unsigned depth);
+	const struct ckpt_cancel *cancel;
+	bool go_on; /* past an error; the first one is returned nonetheless */
+	bool one_device;
+	dev_t device; /* where directories may be */
+};
 
-static int fdio_for_each(int dirfd, unsigned depth, fdio_visit_t visit)
+static int fdio_for_each(struct fdio_walk *walk, int dirfd, unsigned depth)
 {
 	cleanup_dir DIR *dir = NULL;
 	cleanup_fd int fd = -EBADF;
 	struct dirent *de;
-	int r;
+	int r, first = 0;
 
 	if (depth > FDIO_DEPTH_MAX)
 		return -E2BIG;
@@ -252,12 +261,17 @@ static int fdio_for_each(int dirfd, unsigned depth, fdio_visit_t visit)
 		errno = 0;
 		de = readdir(dir);
 		if (!de)
-			return -errno;
+			return first < 0 ? first : -errno;
 		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
 			continue;
-		r = visit(dirfd, de, depth);
+		r = ckpt_cancel_check(walk->cancel);
 		if (r < 0)
 			return r;
+		r = walk->visit(walk, dirfd, de, depth);
+		if (r < 0 && !walk->go_on)
+			return r;
+		if (r < 0 && first == 0)
+			first = r;
 	}
 }
 
@@ -272,15 +286,19 @@ static bool fdio_is(int dirfd, const struct dirent *de, mode_t type)
 	       (st.st_mode & S_IFMT) == type;
 }
 
-static int fdio_descend(int dirfd, const char *name, unsigned depth, fdio_visit_t visit, int *ret)
+static int fdio_descend(struct fdio_walk *walk, int dirfd, const char *name, unsigned depth,
+			int *ret)
 {
 	cleanup_fd int fd = -EBADF;
+	struct stat st;
 	int r;
 
 	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	r = fdio_for_each(fd, depth + 1, visit);
+	if (walk->one_device && (fstat(fd, &st) < 0 || st.st_dev != walk->device))
+		return -EXDEV;
+	r = fdio_for_each(walk, fd, depth + 1);
 	if (r < 0)
 		return r;
 	if (ret)
@@ -289,12 +307,13 @@ static int fdio_descend(int dirfd, const char *name, unsigned depth, fdio_visit_
 }
 
 /* Starts write-back of a file without waiting: block allocation and I/O of all files overlap. */
-static int fdio_start_sync(int dirfd, const struct dirent *de, unsigned depth)
+static int fdio_start_sync(struct fdio_walk *walk, int dirfd, const struct dirent *de,
+			   unsigned depth)
 {
 	cleanup_fd int fd = -EBADF;
 
 	if (fdio_is(dirfd, de, S_IFDIR))
-		return fdio_descend(dirfd, de->d_name, depth, fdio_start_sync, NULL);
+		return fdio_descend(walk, dirfd, de->d_name, depth, NULL);
 	if (!fdio_is(dirfd, de, S_IFREG))
 		return 0;
 
@@ -306,13 +325,13 @@ static int fdio_start_sync(int dirfd, const struct dirent *de, unsigned depth)
 	return 0;
 }
 
-static int fdio_sync(int dirfd, const struct dirent *de, unsigned depth)
+static int fdio_sync(struct fdio_walk *walk, int dirfd, const struct dirent *de, unsigned depth)
 {
 	cleanup_fd int fd = -EBADF;
 	int r;
 
 	if (fdio_is(dirfd, de, S_IFDIR)) {
-		r = fdio_descend(dirfd, de->d_name, depth, fdio_sync, &fd);
+		r = fdio_descend(walk, dirfd, de->d_name, depth, &fd);
 		if (r < 0)
 			return r;
 	} else if (fdio_is(dirfd, de, S_IFREG)) {
@@ -329,20 +348,27 @@ static int fdio_sync(int dirfd, const struct dirent *de, unsigned depth)
 /**
  * ckpt_fd_sync_tree() - make a directory and everything below it durable
  * @dirfd: O_RDONLY fd of the directory, not owned
+ * @started: write-back of the files has been started already
+ * @cancel: asked from file to file; may be NULL
  *
  * Write-back of all files is started before the first fsync waits, so that the cost is that of
  * the data and a few journal commits, not of the number of files.
  *
- * Return: 0; -EIO, -ENOSPC, -EDQUOT as fsync(2) tells it; -E2BIG below FDIO_DEPTH_MAX levels.
+ * Return: 0; -EIO, -ENOSPC, -EDQUOT as fsync(2) tells it; -ECANCELED; -E2BIG below FDIO_DEPTH_MAX
+ * levels.
  */
-int ckpt_fd_sync_tree(int dirfd)
+int ckpt_fd_sync_tree(int dirfd, bool started, const struct ckpt_cancel *cancel)
 {
+	struct fdio_walk start = { .visit = fdio_start_sync, .cancel = cancel };
+	struct fdio_walk sync = { .visit = fdio_sync, .cancel = cancel };
 	int r;
 
-	r = fdio_for_each(dirfd, 0, fdio_start_sync);
-	if (r < 0)
-		return r;
-	r = fdio_for_each(dirfd, 0, fdio_sync);
+	if (!started) {
+		r = fdio_for_each(&start, dirfd, 0);
+		if (r < 0)
+			return r;
+	}
+	r = fdio_for_each(&sync, dirfd, 0);
 	if (r < 0)
 		return r;
 
@@ -354,21 +380,21 @@ static int fdio_unlink(int dirfd, const char *name, int flags)
 {
 	int r;
 
-	r = unlinkat(dirfd, name, flags);
-	if (r < 0 && errno == EACCES && fchmod(dirfd, 0700) == 0)
-		r = unlinkat(dirfd, name, flags);
+	r = unlinkat(dirfd, name, flags) < 0 ? -errno : 0;
+	if (r == -EACCES && fchmod(dirfd, 0700) == 0)
+		r = unlinkat(dirfd, name, flags) < 0 ? -errno : 0;
 
-	return r < 0 && errno != ENOENT ? -errno : 0;
+	return r == -ENOENT ? 0 : r;
 }
 
-static int fdio_remove(int dirfd, const struct dirent *de, unsigned depth)
+static int fdio_remove(struct fdio_walk *walk, int dirfd, const struct dirent *de, unsigned depth)
 {
 	int r;
 
 	if (!fdio_is(dirfd, de, S_IFDIR))
 		return fdio_unlink(dirfd, de->d_name, 0);
 
-	r = fdio_descend(dirfd, de->d_name, depth, fdio_remove, NULL);
+	r = fdio_descend(walk, dirfd, de->d_name, depth, NULL);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	return fdio_unlink(dirfd, de->d_name, AT_REMOVEDIR);
@@ -378,21 +404,33 @@ static int fdio_remove(int dirfd, const struct dirent *de, unsigned depth)
  * ckpt_fd_remove_tree() - remove a directory with all it holds; links are removed, not followed
  * @name: one component below @dirfd; a plain file is removed too
  *
- * Return: 0, also when it is gone already; -E2BIG below FDIO_DEPTH_MAX levels; as unlinkat(2).
+ * As much as can be removed is. What somebody mounted in there stays, as does the way to it.
+ *
+ * Return: 0, also when it is gone already; the first error: -E2BIG below FDIO_DEPTH_MAX levels;
+ * -EXDEV at another filesystem; as unlinkat(2).
  */
 int ckpt_fd_remove_tree(int dirfd, const char *name)
 {
+	struct fdio_walk walk = { .visit = fdio_remove, .go_on = true, .one_device = true };
+	cleanup_fd int fd = -EBADF;
+	struct stat st;
 	int r;
 
-	r = fdio_descend(dirfd, name, 0, fdio_remove, NULL);
-	if (r == -ENOENT)
-		return 0;
-	if (r == -ENOTDIR || r == -ELOOP)
-		r = unlinkat(dirfd, name, 0);
-	else if (r == 0)
-		r = unlinkat(dirfd, name, AT_REMOVEDIR);
-	else
-		return r;
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0) {
+		if (errno == ENOENT)
+			return 0;
+		if (errno != ENOTDIR && errno != ELOOP)
+			return -errno;
+		return fdio_unlink(dirfd, name, 0);
+	}
 
-	return r < 0 && errno != ENOENT ? -errno : 0;
+	/* The parent's, or a filesystem mounted on @name itself would be emptied. */
+	if (fstatat(fd, "..", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	walk.device = st.st_dev;
+	r = fdio_descend(&walk, dirfd, name, 0, NULL);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return fdio_unlink(dirfd, name, AT_REMOVEDIR);
 }

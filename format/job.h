@@ -34,6 +34,26 @@ struct ckpt_identity {
 	uint64_t caps; /* effective capabilities to keep, those we have at most */
 };
 
+#define CKPT_CALLS_MAX 1024
+
+/* A system call with a timeout that a capture interrupted and had started again. */
+struct ckpt_call {
+	int32_t pid, tid;     /* of the thread; 0: none */
+	uint64_t start_ticks; /* the thread's */
+	uint64_t number, rip, rsp, args[6];
+	uint64_t switches;	    /* of the thread's, voluntary ones, at the last stop */
+	uint64_t first_ns, last_ns; /* CLOCK_MONOTONIC: seen first, running again */
+	uint64_t length_ns;	    /* how long it may take; 0: over */
+};
+
+/*
+ * What is known of such calls from capture to capture, so that they end under frequent ones. All
+ * zero to begin with. It belongs to whoever asks for the captures.
+ */
+struct ckpt_calls {
+	struct ckpt_call items[CKPT_CALLS_MAX];
+};
+
 struct ckpt_request {
 	pid_t pid;
 	int pidfd;		/* of the target, not owned; -EBADF: opened by @pid */
@@ -48,6 +68,7 @@ struct ckpt_request {
 	int store_fd;		/* the store's directory, not owned */
 	const struct ckpt_identity *identity; /* NULL: as we are */
 	uint32_t owner_uid;
+	struct ckpt_calls *calls; /* updated by step(); not owned; NULL: none are known */
 };
 
 enum ckpt_job_state {

@@ -17,7 +17,7 @@
 
 struct scan {
 	const char *p, *end;
-	size_t n_members, n_containers;
+	size_t n_members, n_containers, n_values;
 };
 
 static bool scan_is_digit(const struct scan *s)
@@ -160,16 +160,20 @@ static int scan_token(struct scan *s)
 {
 	switch (*s->p) {
 	case '"':
+		s->n_values++;
 		s->p++;
 		return scan_string(s);
 	case '-':
 	case '0' ... '9':
+		s->n_values++;
 		return scan_number(s);
 	case '{':
 	case '[':
+		s->n_values++;
 		s->p++;
 		return ++s->n_containers > CKPT_JSON_CONTAINERS_MAX ? -E2BIG : 0;
-	case ':':
+	case ':': /* the string before was a key */
+		s->n_values -= s->n_values > 0;
 		s->n_members++;
 		s->p++;
 		return 0;
@@ -183,6 +187,7 @@ static int scan_token(struct scan *s)
 		s->p++;
 		return 0;
 	default:
+		s->n_values++;
 		return scan_word(s);
 	}
 }
@@ -191,7 +196,7 @@ static int scan_token(struct scan *s)
  * ckpt_json_scan() - check the tokens of a JSON text
  * @ret_n_members: how many members its objects have; the tree has as many unless a key came twice
  *
- * Return: 0; -EBADMSG; -E2BIG above CKPT_JSON_CONTAINERS_MAX.
+ * Return: 0; -EBADMSG; -E2BIG above CKPT_JSON_CONTAINERS_MAX or CKPT_JSON_VALUES_MAX.
  * Source: RFC 8259.
  */
 int ckpt_json_scan(const char *text, size_t len, size_t *ret_n_members)
@@ -206,6 +211,8 @@ int ckpt_json_scan(const char *text, size_t len, size_t *ret_n_members)
 
 		if (r < 0)
 			return r;
+		if (s.n_values > CKPT_JSON_VALUES_MAX)
+			return -E2BIG;
 	}
 
 	*ret_n_members = s.n_members;

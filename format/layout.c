@@ -19,11 +19,12 @@
 /* 1 when @name is there and of @type, 0 when not. */
 static int layout_has(int dirfd, const char *name, mode_t type)
 {
-	struct stat st;
+	struct statx stx;
 
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	/* What may be mounted there is not asked: it can be our own server's. */
+	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-	return (st.st_mode & S_IFMT) == type;
+	return (stx.stx_mode & S_IFMT) == type;
 }
 
 /**
@@ -32,7 +33,7 @@ static int layout_has(int dirfd, const char *name, mode_t type)
  *
  * It is one once meta.json, a regular file, and process/ are there, no links either.
  *
- * Return: 1; 0; as fstatat(2).
+ * Return: 1; 0; as statx(2).
  */
 int ckpt_layout_is_checkpoint(int dirfd)
 {

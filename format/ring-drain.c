@@ -26,7 +26,7 @@
  */
 
 #define DRAIN_SMALL (64U << 10)
-#define DRAIN_FD_MAX (16U << 20) /* JSON of one fd: an epoll's fdinfo has a line an entry */
+#define DRAIN_FD_MAX (6 * CKPT_FDINFO_MAX) /* JSON of one fd; a byte takes up to 5, if not UTF-8 */
 
 /* An argument of a call, as it comes in. */
 struct drain_argument {
@@ -63,7 +63,7 @@ static void drain_forget_arguments(struct drain *drain)
 	drain->call = RING_PAD;
 }
 
-/* What comes over the ring is not what we send: -EBADMSG, whatever the parser calls it. */
+/* An argument that did not come is -EPROTO; else as ckpt_json_parse(). */
 static int drain_parse(const struct drain *drain, unsigned argument, struct json_object **ret)
 {
 	const struct drain_argument *a = &drain->arguments[argument];
@@ -338,7 +338,9 @@ static int drain_check_message(const struct drain *drain, const struct ring_mess
 		return -EBADMSG;
 	if (ring_round(message->len) > used - sizeof(*message))
 		return -EBADMSG;
-	if (message->type != RING_PAD && message->len > ring_payload_max(drain->size))
+	if (message->type == RING_PAD) /* the rest of the ring, to its very end */
+		return message->len == to_end - sizeof(*message) ? 0 : -EBADMSG;
+	if (message->len > ring_payload_max(drain->size))
 		return -EBADMSG;
 	return 0;
 }
@@ -493,7 +495,7 @@ static int drain_receive_fd(int sock, int *ret)
  * Whether it is memory that stays: a file that can shrink is a SIGBUS, and so is a page of
  * hugetlbfs that cannot be had.
  */
-static int drain_check_fd(int fd, uint64_t *ret_size)
+static int drain_check_fd(int fd, uint64_t size_max, uint64_t *ret_size)
 {
 	const int want = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 	struct statfs fs;
@@ -510,13 +512,13 @@ static int drain_check_fd(int fd, uint64_t *ret_size)
 		return -EBADMSG;
 
 	size = (uint64_t)st.st_size;
-	if (size < RING_SIZE_MIN + CKPT_PAGE_SIZE || size > RING_SIZE_MAX + CKPT_PAGE_SIZE)
+	if (size < RING_SIZE_MIN + CKPT_PAGE_SIZE || size > size_max + CKPT_PAGE_SIZE)
 		return -EBADMSG;
 	*ret_size = size - CKPT_PAGE_SIZE;
 	return 0;
 }
 
-static int drain_open(struct drain *drain)
+static int drain_open(struct drain *drain, uint64_t size_max)
 {
 	cleanup_fd int fd = -EBADF;
 	void *map;
@@ -525,7 +527,7 @@ static int drain_open(struct drain *drain)
 	r = drain_receive_fd(drain->sock, &fd);
 	if (r < 0)
 		return r;
-	r = drain_check_fd(fd, &drain->size);
+	r = drain_check_fd(fd, size_max, &drain->size);
 	if (r < 0)
 		return r;
 	drain->payload = malloc(ring_payload_max(drain->size));
@@ -557,17 +559,18 @@ static void drain_close(struct drain *drain, int result)
 /**
  * ckpt_ring_drain() - take what ckpt_ring_sink_new() of another process hands over, to its end
  * @sock: the other end of its socket, not owned
+ * @size_max: bytes: the most @size of ckpt_ring_sink_new() can be
  * @sink: gets every call, none after the first that fails; not owned
  *
  * Return: 0 once the sink's end() returned 0; -ECANCELED when the source is gone before; -EBADMSG
  * or -EPROTO for what no source of ours sends; -ENOMEM; what the sink returned.
  */
-int ckpt_ring_drain(int sock, struct ckpt_sink *sink)
+int ckpt_ring_drain(int sock, uint64_t size_max, struct ckpt_sink *sink)
 {
 	struct drain drain = { .sock = sock, .sink = sink };
 	int r;
 
-	r = drain_open(&drain);
+	r = drain_open(&drain, ring_size(size_max));
 	if (r == 0)
 		r = drain_run(&drain);
 	drain_close(&drain, r);

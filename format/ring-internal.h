@@ -64,6 +64,16 @@ struct ring_message {
 };
 _Static_assert(sizeof(struct ring_message) == RING_ALIGN, "a record's head is one unit");
 
+/* The bytes of a ring that was asked to have @size: whole pages within the limits. */
+static inline uint64_t ring_size(uint64_t size)
+{
+	if (size < RING_SIZE_MIN)
+		return RING_SIZE_MIN;
+	if (size > RING_SIZE_MAX)
+		return RING_SIZE_MAX;
+	return (size + CKPT_PAGE_SIZE - 1) & ~(uint64_t)(CKPT_PAGE_SIZE - 1);
+}
+
 static inline uint64_t ring_payload_max(uint64_t size)
 {
 	uint64_t quarter = size / 4 & ~(uint64_t)(CKPT_PAGE_SIZE - 1);

@@ -23,6 +23,8 @@
  * writes no further than its own memory: positions are checked, and nothing is read back.
  */
 
+#define RING_POPULATE_STEP (UINT64_C(64) << 20)
+
 struct ring {
 	struct ckpt_sink sink; /* first */
 	int sock;	       /* not owned */
@@ -641,12 +643,20 @@ static int ring_touch(int fd, void *map, uint64_t len)
 	return 0;
 }
 
-/* All pages there and mapped: one that came at its first use would come while the target waits. */
-static int ring_populate(int fd, void *map, uint64_t len)
+/*
+ * All pages there and mapped: one that came at its first use would come while the target waits. In
+ * steps, so that the lock on our memory and a shortage of it are met early and not all at once.
+ */
+static int ring_populate(int fd, char *map, uint64_t len)
 {
-	if (madvise(map, len, MADV_POPULATE_WRITE) == 0)
-		return 0;
-	return errno == EINVAL ? ring_touch(fd, map, len) : -ENOMEM;
+	for (uint64_t at = 0; at < len; at += RING_POPULATE_STEP) {
+		uint64_t n = len - at < RING_POPULATE_STEP ? len - at : RING_POPULATE_STEP;
+
+		if (madvise(map + at, n, MADV_POPULATE_WRITE) == 0)
+			continue;
+		return errno == EINVAL ? ring_touch(fd, map, len) : -ENOMEM;
+	}
+	return 0;
 }
 
 /* Memory that stays as long as it is; its mapping is the ring's from here on. */
@@ -679,7 +689,7 @@ static int ring_open(struct ring *ring)
 	r = ring_allocate(ring, &fd);
 	if (r < 0)
 		return r;
-	r = ring_populate(fd, ring->shared, CKPT_PAGE_SIZE + ring->size);
+	r = ring_populate(fd, (char *)ring->shared, CKPT_PAGE_SIZE + ring->size);
 	if (r < 0)
 		return r;
 	return ring_send_fd(ring->sock, fd);
@@ -703,8 +713,6 @@ int ckpt_ring_sink_new(int sock, uint64_t size, struct ckpt_sink **ret)
 
 	if (size > RING_SIZE_MAX)
 		return -E2BIG;
-	if (size < RING_SIZE_MIN)
-		size = RING_SIZE_MIN;
 	ring = malloc(sizeof(*ring));
 	if (!ring)
 		return -ENOMEM;
@@ -712,7 +720,7 @@ int ckpt_ring_sink_new(int sock, uint64_t size, struct ckpt_sink **ret)
 	*ring = (struct ring){
 		.sink = { .ops = &ring_ops },
 		.sock = sock,
-		.size = (size + CKPT_PAGE_SIZE - 1) & ~(uint64_t)(CKPT_PAGE_SIZE - 1),
+		.size = ring_size(size),
 		.patience_ms = UINT64_MAX,
 	};
 	r = ring_open(ring);

@@ -15,4 +15,4 @@ int ckpt_ring_sink_new(int sock, uint64_t size, struct ckpt_sink **ret);
 void ckpt_ring_sink_set_patience(struct ckpt_sink *sink, uint64_t timeout_ms);
 
 /* The other end: everything that comes is checked, then given to @sink. */
-int ckpt_ring_drain(int sock, struct ckpt_sink *sink);
+int ckpt_ring_drain(int sock, uint64_t size_max, struct ckpt_sink *sink);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/cancel.h"
 #include "format/checkpoint.h"
 #include "format/cleanup.h"
 #include "format/fdio.h"
@@ -47,6 +48,7 @@ struct ckpt_spool {
 	size_t n_chunks, size_chunks;
 	struct spool_file *open[SPOOL_FDS];
 	uint64_t calls;
+	const struct ckpt_cancel *cancel; /* of spool_move(); not owned */
 	void *buffer; /* SPOOL_BUFFER bytes, made when something must be copied by hand */
 };
 
@@ -124,29 +126,45 @@ static void spool_name(const struct spool_file *file, char ret[SPOOL_NAME_SIZE])
 	snprintf(ret, SPOOL_NAME_SIZE, "%s-%" PRIx64, file->chunk ? "chunk" : "plan", file->start);
 }
 
-/* The place of the file unused for longest, closed. */
-static struct spool_file **spool_slot(struct ckpt_spool *spool)
+/* Closing is where some filesystems say that the bytes did not get there. */
+static int spool_close(struct spool_file *file)
+{
+	int r = 0;
+
+	if (file->fd >= 0 && close(file->fd) < 0)
+		r = -errno;
+	file->fd = -EBADF;
+	return r;
+}
+
+/* A free place: that of the file unused for longest, closed. */
+static int spool_slot(struct ckpt_spool *spool, struct spool_file ***ret)
 {
 	struct spool_file **slot = &spool->open[0];
+	struct spool_file *oldest;
 
+	*ret = slot;
 	for (size_t i = 0; i < SPOOL_FDS; i++) {
-		if (!spool->open[i])
-			return &spool->open[i];
+		if (!spool->open[i]) {
+			*ret = &spool->open[i];
+			return 0;
+		}
 		if (spool->open[i]->used < (*slot)->used)
 			slot = &spool->open[i];
 	}
 
-	(*slot)->fd = close_fd((*slot)->fd);
+	*ret = slot;
+	oldest = *slot;
 	*slot = NULL;
-	return slot;
+	return spool_close(oldest);
 }
 
-static void spool_close(struct ckpt_spool *spool, struct spool_file *file)
+static int spool_forget(struct ckpt_spool *spool, struct spool_file *file)
 {
 	for (size_t i = 0; i < SPOOL_FDS; i++)
 		if (spool->open[i] == file)
 			spool->open[i] = NULL;
-	file->fd = close_fd(file->fd);
+	return spool_close(file);
 }
 
 /* Opens the file, and makes it the first time. The fd stays the spool's, until the next call. */
@@ -154,12 +172,15 @@ static int spool_open(struct ckpt_spool *spool, struct spool_file *file)
 {
 	char name[SPOOL_NAME_SIZE];
 	struct spool_file **slot;
+	int r;
 
 	file->used = ++spool->calls;
 	if (file->fd >= 0)
 		return file->fd;
 
-	slot = spool_slot(spool);
+	r = spool_slot(spool, &slot);
+	if (r < 0)
+		return r;
 	spool_name(file, name);
 	file->fd =
 	    openat(spool->dirfd, name,
@@ -433,7 +454,7 @@ static size_t spool_run(const char *data, size_t len, bool *ret_zero)
  * @addr: bytes, below CKPT_ADDRESS_MAX together with @len; whole pages
  *
  * Return: 0; -E2BIG for more places outside the plan than a process can have; -ENOMEM; as
- * open(2), pwrite(2).
+ * open(2), pwrite(2), close(2).
  */
 int ckpt_spool_write(struct ckpt_spool *spool, uint64_t addr, size_t len, const void *data)
 {
@@ -491,6 +512,9 @@ static int spool_copy_by_hand(struct ckpt_spool *spool, int from, uint64_t from_
 		size_t n = len < SPOOL_BUFFER ? (size_t)len : SPOOL_BUFFER;
 		int r;
 
+		r = ckpt_cancel_check(spool->cancel);
+		if (r < 0)
+			return r;
 		r = ckpt_fd_pread(from, spool->buffer, n, from_offset);
 		if (r < 0)
 			return r;
@@ -509,8 +533,12 @@ static int spool_copy_data(struct ckpt_spool *spool, int from, uint64_t from_off
 {
 	while (len > 0) {
 		off_t in = (off_t)from_offset, out = (off_t)to_offset;
-		ssize_t n = copy_file_range(from, &in, to, &out, (size_t)len, 0);
+		ssize_t n = copy_file_range(from, &in, to, &out,
+					    (size_t)(len < SPOOL_CHUNK ? len : SPOOL_CHUNK), 0);
+		int r = ckpt_cancel_check(spool->cancel);
 
+		if (r < 0)
+			return r;
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP &&
@@ -585,9 +613,12 @@ static int spool_adopt(struct ckpt_spool *spool, struct spool_file *file,
 		       const struct ckpt_region *region, int memory_fd, const char *name, int *ret)
 {
 	char from[SPOOL_NAME_SIZE];
+	int r;
 
 	spool_name(file, from);
-	spool_close(spool, file);
+	r = spool_forget(spool, file);
+	if (r < 0)
+		return r;
 	if (renameat(spool->dirfd, from, memory_fd, name) < 0)
 		return -errno;
 	file->moved = true;
@@ -659,20 +690,25 @@ static int spool_move_one(struct ckpt_spool *spool, const struct ckpt_regions *r
  * ckpt_spool_move() - make N.bin of every segment, from what was kept; once, as the last call
  * @regions: the segments, checked by ckpt_regions_check(); what lies outside is dropped
  * @memory_fd: directory that takes the files, on the same filesystem; not owned
+ * @cancel: asked from segment to segment, and while bytes are copied; may be NULL
  * @ret_bytes: what they hold together, bytes without holes
  *
- * Return: 0; -EFBIG where the filesystem has no file as long as a segment; as open(2),
- * rename(2), copy_file_range(2).
+ * Return: 0; -EFBIG where the filesystem has no file as long as a segment; -ECANCELED; as
+ * open(2), close(2), rename(2), copy_file_range(2).
  */
 int ckpt_spool_move(struct ckpt_spool *spool, const struct ckpt_regions *regions, int memory_fd,
-		    uint64_t *ret_bytes)
+		    const struct ckpt_cancel *cancel, uint64_t *ret_bytes)
 {
 	uint64_t total = 0;
 
+	spool->cancel = cancel;
 	for (size_t i = 0; i < regions->n; i++) {
 		uint64_t bytes = 0;
 		int r;
 
+		r = ckpt_cancel_check(cancel);
+		if (r < 0)
+			return r;
 		r = spool_move_one(spool, regions, i, memory_fd, &bytes);
 		if (r < 0)
 			return r;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ckpt_cancel;
 struct ckpt_regions;
 struct ckpt_spool; /* fields are in spool.c */
 
@@ -18,7 +19,7 @@ struct ckpt_spool *ckpt_spool_free(struct ckpt_spool *spool); /* NULL ok; return
 int ckpt_spool_write(struct ckpt_spool *spool, uint64_t addr, size_t len, const void *data);
 int ckpt_spool_zero(struct ckpt_spool *spool, uint64_t addr, uint64_t len);
 int ckpt_spool_move(struct ckpt_spool *spool, const struct ckpt_regions *regions, int memory_fd,
-		    uint64_t *ret_bytes);
+		    const struct ckpt_cancel *cancel, uint64_t *ret_bytes);
 
 static inline void ckpt_cleanup_spool_p(struct ckpt_spool **s)
 {

@@ -110,23 +110,40 @@ int ckpt_store_open_at(int dirfd, bool read_only, struct ckpt_store **ret)
 	return 0;
 }
 
+/* So that the store itself is there after a crash. A parent we may not read is left to the kernel. */
+static int store_sync_parent(int dirfd)
+{
+	cleanup_fd int fd = openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == EACCES ? 0 : -errno;
+	return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
 /**
  * ckpt_store_open() - open a store by path
  * @create: make the directory (0700) when it is missing and its parent is there
  *
- * Return: 0; as open(2), mkdir(2), ckpt_store_open_at().
+ * Return: 0; as open(2), mkdir(2), fsync(2), ckpt_store_open_at().
  */
 int ckpt_store_open(const char *path, bool create, bool read_only, struct ckpt_store **ret)
 {
 	cleanup_fd int fd = -EBADF;
+	bool made = false;
 	int r;
 
-	if (create && !read_only && mkdir(path, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	if (create && !read_only) {
+		made = mkdir(path, 0700) == 0;
+		if (!made && errno != EEXIST)
+			return -errno;
+	}
 
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
+	r = made ? store_sync_parent(fd) : 0;
+	if (r < 0)
+		return r;
 
 	r = ckpt_store_open_at(fd, read_only, ret);
 	if (r < 0)
@@ -199,7 +216,7 @@ int ckpt_store_has_room(struct ckpt_store *store, unsigned reserve_percent, uint
 		return -errno;
 
 	free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
-	reserve = (uint64_t)st.f_blocks * st.f_frsize / 100 * reserve_percent;
+	reserve = (uint64_t)((unsigned __int128)st.f_blocks * st.f_frsize * reserve_percent / 100);
 	if (free_bytes < reserve || free_bytes - reserve < bytes)
 		return -ENOSPC;
 	return 0;
@@ -209,7 +226,8 @@ int ckpt_store_has_room(struct ckpt_store *store, unsigned reserve_percent, uint
  * ckpt_store_lookup() - open the checkpoint of a name
  * @ret: O_RDONLY fd of its directory, owned by the caller
  *
- * Return: 0; -ENOENT when there is none, be the name impossible, a stray, a link, or not yet whole.
+ * Return: 0; -ENOENT when there is none, be the name impossible, a stray, a link, a mount point, or
+ * not yet whole.
  */
 int ckpt_store_lookup(struct ckpt_store *store, const char *name, int *ret)
 {
@@ -219,9 +237,9 @@ int ckpt_store_lookup(struct ckpt_store *store, const char *name, int *ret)
 	if (ckpt_name_check(name) < 0)
 		return -ENOENT;
 
-	fd = openat(store->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = ckpt_fd_open_beneath(store->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 	if (fd < 0)
-		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+		return fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV ? -ENOENT : fd;
 
 	r = ckpt_layout_is_checkpoint(fd);
 	if (r < 0)
@@ -233,12 +251,19 @@ int ckpt_store_lookup(struct ckpt_store *store, const char *name, int *ret)
 	return 0;
 }
 
+/* Not about this name: without saying so the store would look emptier than it is. */
+static bool store_is_trouble(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EIO;
+}
+
 /**
  * ckpt_store_each() - call @visit for the name of every whole checkpoint
  *
  * What another program is writing, or has hurt, is passed over.
  *
- * Return: 0; what @visit returned when that was not 0; as openat(2), readdir(3).
+ * Return: 0; what @visit returned when that was not 0; -EMFILE, -ENFILE, -ENOMEM, -EIO where it
+ * could not be seen whether a name is one; as openat(2), readdir(3).
  */
 int ckpt_store_each(struct ckpt_store *store, ckpt_store_visit_t visit, void *userdata)
 {
@@ -264,7 +289,10 @@ int ckpt_store_each(struct ckpt_store *store, ckpt_store_visit_t visit, void *us
 			return -errno;
 		if (de->d_type != DT_DIR && de->d_type != DT_UNKNOWN)
 			continue;
-		if (ckpt_store_lookup(store, de->d_name, &entry_fd) < 0)
+		r = ckpt_store_lookup(store, de->d_name, &entry_fd);
+		if (store_is_trouble(r))
+			return r;
+		if (r < 0)
 			continue;
 		r = visit(userdata, de->d_name);
 		if (r != 0)
@@ -272,20 +300,39 @@ int ckpt_store_each(struct ckpt_store *store, ckpt_store_visit_t visit, void *us
 	}
 }
 
+/* What is mounted there is not asked: it may be our own mount, whose server asks us. */
+static int store_name_is_taken(int dirfd, const char *name)
+{
+	struct statx stx;
+
+	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : -errno;
+}
+
+/**
+ * ckpt_store_name_is_taken() - whether anything in the store has a name, checkpoint or not
+ *
+ * Return: 1; 0; as statx(2).
+ */
+int ckpt_store_name_is_taken(const struct ckpt_store *store, const char *name)
+{
+	return store_name_is_taken(store->fd, name);
+}
+
 /* NFS and others know no RENAME_NOREPLACE; a directory is replaced by rename only when empty. */
 static int store_rename_noreplace(int from_fd, const char *from, int to_fd, const char *to)
 {
-	struct stat st;
+	int r;
 
 	if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
 
-	if (fstatat(to_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return -EEXIST;
-	if (errno != ENOENT)
-		return -errno;
+	r = store_name_is_taken(to_fd, to);
+	if (r != 0)
+		return r < 0 ? r : -EEXIST;
 	if (renameat(from_fd, from, to_fd, to) < 0)
 		return errno == ENOTEMPTY ? -EEXIST : -errno;
 	return 0;
@@ -407,21 +454,72 @@ int ckpt_store_remove(struct ckpt_store *store, const char *name)
 	r = store_new_id(id);
 	if (r < 0)
 		return r;
-	if (renameat(store->fd, name, staging_fd, id) < 0)
+	r = renameat(store->fd, name, staging_fd, id);
+	/* Its ".." changes, and others may have copied it here read-only. */
+	if (r < 0 && errno == EACCES && fchmod(fd, 0700) == 0)
+		r = renameat(store->fd, name, staging_fd, id);
+	if (r < 0)
 		return -errno;
 
 	return fsync(store->fd) < 0 ? -errno : 0;
 }
 
-static void store_sweep_one(int staging_fd, const char *name)
-{
-	cleanup_fd int fd = -EBADF;
+typedef int (*store_litter_t)(int staging_fd, const char *name);
 
-	fd = openat(staging_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	/* Locked: somebody is writing it. What cannot be opened stays until it can. */
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return;
+/* Calls @take for all in staging that nobody holds, under its lock, until that returns not 0. */
+static int store_each_litter(struct ckpt_store *store, store_litter_t take)
+{
+	cleanup_dir DIR *dir = NULL;
+	cleanup_fd int fd = -EBADF;
+	struct dirent *de;
+	int r = 0;
+
+	fd = ckpt_fd_open_beneath(store->fd, STORE_STAGING, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	dir = fdopendir(fd);
+	if (!dir)
+		return -errno;
+	steal_fd(&fd); /* closedir() closes it */
+
+	while (r == 0) {
+		cleanup_fd int entry_fd = -EBADF;
+
+		errno = 0;
+		de = readdir(dir);
+		if (!de)
+			return -errno;
+		if (de->d_name[0] == '.')
+			continue;
+		entry_fd =
+		    openat(dirfd(dir), de->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		/* Locked: somebody is writing it. What cannot be opened stays until it can. */
+		if (entry_fd >= 0 && flock(entry_fd, LOCK_EX | LOCK_NB) == 0)
+			r = take(dirfd(dir), de->d_name);
+	}
+	return r;
+}
+
+static int store_find_litter(int staging_fd, const char *name)
+{
+	return 1;
+}
+
+/* What cannot be removed stays; the rest goes. */
+static int store_remove_litter(int staging_fd, const char *name)
+{
 	(void)ckpt_fd_remove_tree(staging_fd, name);
+	return 0;
+}
+
+/**
+ * ckpt_store_has_litter() - whether there is something for ckpt_store_sweep() to drop
+ *
+ * Return: 1; 0; as open(2).
+ */
+int ckpt_store_has_litter(struct ckpt_store *store)
+{
+	return store_each_litter(store, store_find_litter);
 }
 
 /**
@@ -433,30 +531,9 @@ static void store_sweep_one(int staging_fd, const char *name)
  */
 int ckpt_store_sweep(struct ckpt_store *store)
 {
-	cleanup_dir DIR *dir = NULL;
-	cleanup_fd int fd = -EBADF;
-	struct dirent *de;
-
 	if (store->read_only)
 		return -EROFS;
-	fd = ckpt_fd_open_beneath(store->fd, STORE_STAGING, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-
-	for (;;) {
-		errno = 0;
-		de = readdir(dir);
-		if (!de)
-			break;
-		if (de->d_name[0] != '.')
-			store_sweep_one(fd, de->d_name);
-	}
-
-	steal_fd(&fd); /* closedir() closes it */
-	return -errno;
+	return store_each_litter(store, store_remove_litter);
 }
 
 /* A sweeper may take the directory between mkdir and flock: then it has no name any more. */
@@ -522,12 +599,13 @@ int ckpt_stage_fd(const struct ckpt_stage *stage)
 
 /**
  * ckpt_stage_sync() - make what was staged durable, without showing it
+ * @started, @cancel: as for ckpt_fd_sync_tree()
  *
- * Return: 0; -ENOSPC, -EDQUOT, -EIO.
+ * Return: 0; -ENOSPC, -EDQUOT, -EIO; -ECANCELED.
  */
-int ckpt_stage_sync(struct ckpt_stage *stage)
+int ckpt_stage_sync(struct ckpt_stage *stage, bool started, const struct ckpt_cancel *cancel)
 {
-	return ckpt_fd_sync_tree(stage->fd);
+	return ckpt_fd_sync_tree(stage->fd, started, cancel);
 }
 
 /**

@@ -12,6 +12,7 @@
 
 #include "format/job.h"
 
+struct ckpt_cancel;
 struct ckpt_store; /* fields are in store.c */
 struct ckpt_stage; /* one checkpoint being written; fields are in store.c */
 
@@ -29,14 +30,16 @@ int ckpt_store_has_room(struct ckpt_store *store, unsigned reserve_percent, uint
 typedef int (*ckpt_store_visit_t)(void *userdata, const char *name);
 int ckpt_store_each(struct ckpt_store *store, ckpt_store_visit_t visit, void *userdata);
 int ckpt_store_lookup(struct ckpt_store *store, const char *name, int *ret);
+int ckpt_store_name_is_taken(const struct ckpt_store *store, const char *name);
 int ckpt_store_rename(struct ckpt_store *store, const char *from, const char *to);
 int ckpt_store_remove(struct ckpt_store *store, const char *name);
+int ckpt_store_has_litter(struct ckpt_store *store);
 int ckpt_store_sweep(struct ckpt_store *store);
 
 /* Writing: staged, filled by the caller below ckpt_stage_fd(), synced, shown in one rename. */
 int ckpt_stage_new(struct ckpt_store *store, struct ckpt_stage **ret);
 int ckpt_stage_fd(const struct ckpt_stage *stage);
-int ckpt_stage_sync(struct ckpt_stage *stage);
+int ckpt_stage_sync(struct ckpt_stage *stage, bool started, const struct ckpt_cancel *cancel);
 int ckpt_stage_commit(struct ckpt_stage *stage, const char *name);
 struct ckpt_stage *ckpt_stage_free(struct ckpt_stage *stage); /* uncommitted: removed */
 

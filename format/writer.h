@@ -18,9 +18,13 @@ struct ckpt_writer_params {
 	enum ckpt_store_form form; /* PACKED: -EINVAL until there are packs */
 	unsigned reserve_percent;  /* of the store's filesystem that stays free */
 	uint32_t owner_uid;	   /* what meta.json says, whatever the source says */
+	const char *cow;	   /* the same of cow_snapshot; copied, or NULL */
 	/* Called now and then with how many bytes of memory came in; may be NULL. */
 	void (*progress)(void *userdata, uint64_t bytes);
-	/* Asked now and then, and last before the commit: true ends it, -ECANCELED. May be NULL. */
+	/*
+	 * Asked now and then, in the end by several threads, and last before the commit: true
+	 * ends it, -ECANCELED. May be NULL.
+	 */
 	bool (*cancelled)(void *userdata);
 	void *userdata;
 };

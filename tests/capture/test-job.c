@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -27,6 +28,7 @@
 
 #include <cmocka.h>
 
+#include "capture/job-internal.h"
 #include "capture/job.h"
 #include "format/checkpoint.h"
 #include "format/cleanup.h"
@@ -209,6 +211,17 @@ static void assert_nothing_left(const struct fixture *f)
 {
 	assert_int_equal(count_entries(f, ""), 0);
 	assert_int_equal(count_entries(f, "/.sandckpt/staging"), 0);
+}
+
+/* Litter goes in a process that outlives the job. */
+static void wait_swept(const struct fixture *f)
+{
+	const int64_t deadline = now_ms() + DEADLINE_MS;
+
+	while (count_entries(f, "/.sandckpt/staging") > 0) {
+		assert_true(now_ms() < deadline);
+		assert_int_equal(poll(NULL, 0, 1), 0);
+	}
 }
 
 /* The job's process of this comm, as soon as it calls itself so. */
@@ -471,6 +484,7 @@ static void what_a_killed_writer_left_goes_with_the_next(void **state)
 
 	request.deadline_ms = 1;
 	assert_int_equal(capture(&request).state, CKPT_JOB_FAILED);
+	wait_swept(f);
 	assert_nothing_left(f);
 }
 
@@ -593,6 +607,164 @@ static void reader_has_just_the_rights_it_was_given(void **state)
 	(void)finish(job);
 }
 
+/* That the kernel would take us before the target, and that no exec gives back what we gave up. */
+static void both_processes_die_first_and_gain_nothing(void **state)
+{
+	static const char *const comms[] = { "sandckpt-reader", "sandckpt-writer" };
+	struct fixture *f = *state;
+	struct ckpt_request request;
+	struct ckpt_job *job;
+
+	start_target(f, be_unstoppable, 0);
+	request = request_of(f);
+	job = start(&request);
+	wait_staged(f, job);
+	for (size_t i = 0; i < 2; i++) {
+		pid_t pid = find_process(job, comms[i]);
+		cleanup_file FILE *file = NULL;
+		char path[64], line[256];
+
+		snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+		file = fopen(path, "re");
+		assert_non_null(file);
+		assert_non_null(fgets(line, sizeof(line), file));
+		assert_string_equal(line, "1000\n");
+		status_line(pid, "NoNewPrivs", line, sizeof(line));
+		assert_string_equal(line, "NoNewPrivs:\t1\n");
+	}
+	capture_job_ops.cancel(job);
+	(void)finish(job);
+}
+
+/* CAP_DAC_OVERRIDE is 1, CAP_FOWNER is 3. */
+static void writer_of_a_root_owned_store_has_rights_over_files_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct ckpt_request request;
+	struct ckpt_job *job;
+	char line[256];
+	pid_t pid;
+
+	need_root();
+	start_target(f, be_unstoppable, 0);
+	request = request_of(f);
+	job = start(&request);
+	wait_staged(f, job);
+	pid = find_process(job, "sandckpt-writer");
+	status_line(pid, "CapPrm", line, sizeof(line));
+	assert_string_equal(line, "CapPrm:\t000000000000000a\n");
+	status_line(pid, "CapEff", line, sizeof(line));
+	assert_string_equal(line, "CapEff:\t000000000000000a\n");
+	status_line(pid, "Groups", line, sizeof(line));
+	assert_string_equal(line, "Groups:\t \n");
+	capture_job_ops.cancel(job);
+	(void)finish(job);
+}
+
+static void file_size_limit_is_efbig_and_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct ckpt_job_status status;
+	struct ckpt_request request;
+	struct rlimit old, low;
+
+	start_target(f, be_idle, 0);
+	request = request_of(f);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	low = (struct rlimit){ .rlim_cur = 8192, .rlim_max = old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	status = capture(&request);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_failed(&status, EFBIG, "File too large");
+	assert_nothing_left(f);
+}
+
+/* What the program has there instead is neither overwritten nor lost. */
+static void closed_standard_descriptors_are_no_obstacle(void **state)
+{
+	struct fixture *f = *state;
+	int saved[2], store_fd = ckpt_store_fd(f->store);
+	struct ckpt_job_status status;
+	struct ckpt_request request;
+
+	start_target(f, be_idle, 0);
+	request = request_of(f);
+	for (int i = 0; i < 2; i++) {
+		saved[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+		assert_true(saved[i] >= 0);
+		close(i);
+	}
+	request.store_fd = dup(store_fd); /* 0, and 1 is the job's epoll */
+	status = capture(&request);
+	close(request.store_fd);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(dup2(saved[i], i), i);
+		close(saved[i]);
+	}
+	assert_int_equal(request.store_fd, 0);
+	if (status.state != CKPT_JOB_DONE)
+		fail_msg("%s", status.said);
+}
+
+static void put_file(const char *dir, const char *path, const char *text)
+{
+	char full[256];
+	FILE *file;
+
+	snprintf(full, sizeof(full), "%s/%s", dir, path);
+	for (char *p = full + strlen(dir) + 1; (p = strchr(p, '/')); p++) {
+		*p = '\0';
+		(void)mkdir(full, 0700);
+		*p = '/';
+	}
+	file = fopen(full, "we");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static uint64_t room_of(const char *dir, const char *groups)
+{
+	char path[128], sysfs[128];
+
+	put_file(dir, "cgroup", groups);
+	snprintf(path, sizeof(path), "%s/cgroup", dir);
+	snprintf(sysfs, sizeof(sysfs), "%s/fs", dir);
+	return capture_job_cgroup_room(path, sysfs);
+}
+
+static void least_room_of_the_groups_above_counts(void **state)
+{
+	const struct fixture *f = *state;
+
+	assert_true(room_of(f->dir, "0::/a/b/c\n") == UINT64_MAX);
+	put_file(f->dir, "fs/a/b/c/memory.max", "max\n");
+	put_file(f->dir, "fs/a/b/c/memory.current", "5\n");
+	assert_true(room_of(f->dir, "0::/a/b/c\n") == UINT64_MAX);
+	put_file(f->dir, "fs/a/b/memory.max", "5000\n");
+	put_file(f->dir, "fs/a/b/memory.current", "1000\n");
+	assert_int_equal(room_of(f->dir, "0::/a/b/c\n"), 4000);
+	/* Page cache that nobody uses can be had. */
+	put_file(f->dir, "fs/a/b/memory.stat", "anon 400\ninactive_file 600\n");
+	assert_int_equal(room_of(f->dir, "0::/a/b/c\n"), 4600);
+	put_file(f->dir, "fs/memory.max", "900\n");
+	put_file(f->dir, "fs/memory.current", "1000\n");
+	assert_int_equal(room_of(f->dir, "0::/a/b/c\n"), 0);
+	assert_int_equal(room_of(f->dir, "0::/not/there\n"), 0);
+}
+
+static void room_of_version_1_groups_counts(void **state)
+{
+	const struct fixture *f = *state;
+	static const char groups[] = "9:name=systemd:/x\n4:cpu,memory:/m\n0::/\n";
+
+	put_file(f->dir, "fs/memory/m/memory.limit_in_bytes", "700\n");
+	put_file(f->dir, "fs/memory/m/memory.usage_in_bytes", "100\n");
+	assert_int_equal(room_of(f->dir, groups), 600);
+	assert_true(room_of(f->dir, "4:memoryish:/m\n") == UINT64_MAX);
+	assert_true(room_of(f->dir, "rubbish\n:\n\n") == UINT64_MAX);
+}
+
 static void files_belong_to_the_owner_of_the_store(void **state)
 {
 	struct fixture *f = *state;
@@ -632,6 +804,12 @@ int main(void)
 		TEST(identity_is_judged_by_the_kernel),
 		TEST(identity_captures_its_own),
 		TEST(reader_has_just_the_rights_it_was_given),
+		TEST(both_processes_die_first_and_gain_nothing),
+		TEST(writer_of_a_root_owned_store_has_rights_over_files_alone),
+		TEST(file_size_limit_is_efbig_and_leaves_nothing),
+		TEST(closed_standard_descriptors_are_no_obstacle),
+		TEST(least_room_of_the_groups_above_counts),
+		TEST(room_of_version_1_groups_counts),
 		TEST(files_belong_to_the_owner_of_the_store),
 	};
 

@@ -6,6 +6,7 @@
 #include "format/convert.h"
 
 #include <errno.h>
+#include <malloc.h>
 
 #include "format/json.h"
 #include "tests/format/scratch.h"
@@ -380,14 +381,87 @@ static void fdinfo_lines_of_one_key_are_all_kept(void **state)
 			    "5 events: 19\n6 events: 1\n9 events: 2");
 
 	assert_int_equal(ckpt_fd_from_json(json, &again), 0);
-	assert_int_equal(again.n_fdinfo, 5);
-	assert_string_equal(again.fdinfo[1].key, "tfd");
-	assert_string_equal(again.fdinfo[1].value, "6 events: 1");
-	assert_string_equal(again.fdinfo[3].key, "mnt_id");
-	assert_string_equal(again.fdinfo[4].value, "");
+	assert_int_equal(again.n_fdinfo, 3);
+	assert_string_equal(again.fdinfo[0].key, "tfd");
+	assert_string_equal(again.fdinfo[0].value, "5 events: 19\n6 events: 1\n9 events: 2");
+	assert_string_equal(again.fdinfo[1].key, "mnt_id");
+	assert_string_equal(again.fdinfo[2].value, "");
 	ckpt_fd_done(&fd);
 	ckpt_fd_done(&again);
 	json_object_put(json);
+}
+
+/* Each key again and again, with more others between than are looked back for. */
+static void fdinfo_lines_far_apart_are_all_kept(void **state)
+{
+	struct ckpt_fd fd = {}, again = {};
+	struct json_object *json;
+	char key[16];
+
+	assert_int_equal(ckpt_strdup("x", &fd.type), 0);
+	for (int i = 0; i < 3 * 40; i++) {
+		snprintf(key, sizeof(key), "k%d", i % 40);
+		assert_int_equal(ckpt_fd_add_fdinfo(&fd, key, i < 40 ? "a" : "b"), 0);
+	}
+	assert_int_equal(ckpt_fd_to_json(&fd, &json), 0);
+	assert_int_equal(ckpt_fd_from_json(json, &again), 0);
+	assert_int_equal(again.n_fdinfo, 40);
+	assert_string_equal(again.fdinfo[39].value, "a\nb\nb");
+	ckpt_fd_done(&fd);
+	ckpt_fd_done(&again);
+	json_object_put(json);
+}
+
+/* A line costs its bytes: a long key before many lines is not there once a line. */
+static void memory_of_fdinfo_is_linear(void **state)
+{
+	enum { KEY = 75000, LINES = 75000 };
+	static const char head[] = "[{\"fd\":0,\"path\":\"\",\"flags\":0,\"offset\":0,"
+				   "\"type\":\"x\",\"fdinfo\":{\"";
+	char *text = malloc(sizeof(head) + KEY + 2 * LINES + 16);
+	struct json_object *array;
+	struct ckpt_fds fds = {};
+	size_t len = sizeof(head) - 1, before;
+
+	memcpy(text, head, len);
+	memset(text + len, 'k', KEY);
+	len += KEY;
+	len += (size_t)sprintf(text + len, "\":\"");
+	for (int i = 0; i < LINES; i++)
+		len += (size_t)sprintf(text + len, "\\n");
+	len += (size_t)sprintf(text + len, "\"}}]");
+	assert_int_equal(ckpt_json_parse(text, len, &array), 0);
+
+	before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	assert_int_equal(ckpt_fds_from_json(array, &fds), 0);
+	assert_true(mallinfo2().uordblks + mallinfo2().hblkhd - before < (4U << 20));
+	assert_int_equal(fds.items[0].fdinfo_bytes, KEY + LINES + 1);
+	ckpt_fds_done(&fds);
+	json_object_put(array);
+	free(text);
+}
+
+static void fdinfo_has_an_end(void **state)
+{
+	struct ckpt_fd fd = {};
+	struct ckpt_fds fds = {};
+	char *value = malloc(CKPT_FDINFO_MAX);
+	int r = 0;
+
+	memset(value, 'v', CKPT_FDINFO_MAX);
+	value[CKPT_FDINFO_MAX - 1] = '\0';
+	assert_int_equal(ckpt_fd_add_fdinfo(&fd, "k", value), -E2BIG);
+	value[CKPT_FDINFO_MAX - 2] = '\0';
+	for (unsigned i = 0; i <= CKPT_FDINFO_TOTAL_MAX / CKPT_FDINFO_MAX; i++) {
+		assert_int_equal(ckpt_fd_add_fdinfo(&fd, "k", value), 0);
+		assert_int_equal(ckpt_fd_add_fdinfo(&fd, "k", ""), -E2BIG);
+		r = ckpt_fds_add(&fds, &fd);
+		ckpt_fd_done(&fd);
+	}
+	assert_int_equal(r, -E2BIG);
+	assert_int_equal(fds.n, CKPT_FDINFO_TOTAL_MAX / CKPT_FDINFO_MAX);
+	ckpt_fds_done(&fds);
+	free(value);
 }
 
 static void fdinfo_that_is_not_utf8_is_exact(void **state)
@@ -511,6 +585,9 @@ int main(void)
 		cmocka_unit_test(a_full_info_without_anything_is_valid),
 		cmocka_unit_test(fdinfo_lines_of_one_key_are_all_kept),
 		cmocka_unit_test(fdinfo_that_is_not_utf8_is_exact),
+		cmocka_unit_test(fdinfo_lines_far_apart_are_all_kept),
+		cmocka_unit_test(memory_of_fdinfo_is_linear),
+		cmocka_unit_test(fdinfo_has_an_end),
 		cmocka_unit_test(a_time_that_cannot_be_written_is_einval),
 		cmocka_unit_test(reject_files_are_ebadmsg),
 		cmocka_unit_test(more_than_four_ids_are_e2big),

@@ -3,9 +3,12 @@
 #include "format/fdio.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "format/cancel.h"
 #include "format/cleanup.h"
 #include "tests/format/scratch.h"
 
@@ -221,6 +224,45 @@ static void remove_tree_gets_through_read_only_directories(void **state)
 	assert_int_equal(faccessat(scratch->fd, "d", F_OK, 0), -1);
 }
 
+/* What is mounted in it is somebody else's; what can go goes. An errno. */
+static int remove_around_a_mount(const struct scratch *scratch)
+{
+	char path[64];
+	int dirfd, r;
+
+	snprintf(path, sizeof(path), "%s/d/mnt", scratch->path);
+	if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", path, "tmpfs", 0, "size=1m") < 0)
+		return 255;
+	dirfd = open(scratch->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* sees the mount */
+	scratch_text(dirfd, "d/mnt/kept", "x");
+	r = ckpt_fd_remove_tree(dirfd, "d");
+	if (faccessat(dirfd, "d/mnt/kept", F_OK, 0) < 0)
+		return 254;
+	return ckpt_fd_remove_tree(dirfd, "d/mnt") == r ? -r : 253;
+}
+
+static void remove_tree_goes_on_past_a_mount_and_keeps_it(void **state)
+{
+	struct scratch *scratch = *state;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(mkdirat(scratch->fd, "d", 0700), 0);
+	assert_int_equal(mkdirat(scratch->fd, "d/mnt", 0700), 0);
+	for (char name[] = "d/a"; name[2] <= 'z'; name[2]++)
+		scratch_text(scratch->fd, name, "x");
+	pid = fork();
+	if (pid == 0)
+		_exit(remove_around_a_mount(scratch));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WEXITSTATUS(status) == 255)
+		skip(); /* a mount needs root */
+	assert_int_equal(WEXITSTATUS(status), EXDEV);
+	for (char name[] = "d/a"; name[2] <= 'z'; name[2]++)
+		assert_int_equal(faccessat(scratch->fd, name, F_OK, 0), -1);
+}
+
 /* @depth directories, each in the one before. */
 static void make_deep(int dirfd, unsigned depth)
 {
@@ -242,10 +284,10 @@ static void trees_are_walked_to_a_bounded_depth(void **state)
 	char half[2 * 45] = "deep";
 
 	make_deep(scratch->fd, 10);
-	assert_int_equal(ckpt_fd_sync_tree(scratch->fd), 0);
+	assert_int_equal(ckpt_fd_sync_tree(scratch->fd, false, NULL), 0);
 	assert_int_equal(ckpt_fd_remove_tree(scratch->fd, "deep"), 0);
 	make_deep(scratch->fd, 80);
-	assert_int_equal(ckpt_fd_sync_tree(scratch->fd), -E2BIG);
+	assert_int_equal(ckpt_fd_sync_tree(scratch->fd, false, NULL), -E2BIG);
 	assert_int_equal(ckpt_fd_remove_tree(scratch->fd, "deep"), -E2BIG);
 	/* In two, so that the teardown can. */
 	for (int i = 0; i < 40; i++)
@@ -260,8 +302,24 @@ static void sync_tree_syncs_what_it_can_open(void **state)
 	scratch_checkpoint(scratch->fd, "a");
 	assert_int_equal(mkfifoat(scratch->fd, "a/fifo", 0600), 0);
 	assert_int_equal(symlinkat("nowhere", scratch->fd, "a/link"), 0);
-	assert_int_equal(ckpt_fd_sync_tree(scratch->fd), 0);
-	assert_int_equal(ckpt_fd_sync_tree(-1), -EBADF);
+	assert_int_equal(ckpt_fd_sync_tree(scratch->fd, false, NULL), 0);
+	assert_int_equal(ckpt_fd_sync_tree(-1, false, NULL), -EBADF);
+}
+
+static bool asked_thrice(void *userdata)
+{
+	return ++*(unsigned *)userdata >= 3;
+}
+
+static void sync_tree_can_be_cancelled_between_files(void **state)
+{
+	struct scratch *scratch = *state;
+	unsigned asked = 0;
+	const struct ckpt_cancel cancel = { asked_thrice, &asked };
+
+	scratch_checkpoint(scratch->fd, "a");
+	assert_int_equal(ckpt_fd_sync_tree(scratch->fd, true, &cancel), -ECANCELED);
+	assert_int_equal(asked, 3);
 }
 
 #define SCRATCH_TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
@@ -281,8 +339,10 @@ int main(void)
 		SCRATCH_TEST(mkdir_opens_what_is_there_but_no_link),
 		SCRATCH_TEST(remove_tree_takes_links_away_not_their_targets),
 		SCRATCH_TEST(remove_tree_gets_through_read_only_directories),
+		SCRATCH_TEST(remove_tree_goes_on_past_a_mount_and_keeps_it),
 		SCRATCH_TEST(trees_are_walked_to_a_bounded_depth),
 		SCRATCH_TEST(sync_tree_syncs_what_it_can_open),
+		SCRATCH_TEST(sync_tree_can_be_cancelled_between_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

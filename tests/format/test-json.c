@@ -6,6 +6,8 @@
 #include "format/json.h"
 
 #include <errno.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "format/checkpoint.h"
 #include "format/jsonscan.h"
@@ -182,6 +184,70 @@ static void number_of_objects_is_limited(void **state)
 	free(text);
 }
 
+static bool memory_can_be_limited(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	return false; /* its shadow takes more addresses than there is memory */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+	return false;
+#endif
+#endif
+	return true;
+}
+
+/* The errno of parsing as much of @unit as a file may hold, with 256 MiB beyond the text. */
+static int parse_many(const char *open, const char *unit, const char *close)
+{
+	const struct rlimit limit = { CKPT_JSON_MAX + (256U << 20), CKPT_JSON_MAX + (256U << 20) };
+	size_t n = (CKPT_JSON_MAX - 16) / strlen(unit), len = 0;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0) {
+		struct json_object *object;
+		char *text = malloc(CKPT_JSON_MAX + 1);
+
+		if (!text || (memory_can_be_limited() && setrlimit(RLIMIT_AS, &limit) < 0))
+			_exit(1);
+		len += (size_t)sprintf(text, "%s", open);
+		for (size_t i = 0; i < n; i++, len += strlen(unit))
+			memcpy(text + len, unit, strlen(unit));
+		len += (size_t)sprintf(text + len, "%s", close);
+		_exit(-ckpt_json_parse(text, len, &object));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void number_of_values_is_limited_before_they_take_memory(void **state)
+{
+	assert_int_equal(parse_many("[", "0,", "0]"), E2BIG);
+	assert_int_equal(parse_many("[", "\"\",", "0]"), E2BIG);
+	assert_int_equal(parse_many("{", "\"\":0,", "\"\":0}"), E2BIG);
+	assert_int_equal(parse_many("[", "null,", "0]"), E2BIG);
+}
+
+/* As short as rows can be, all its keys there. */
+static void map_of_as_many_rows_as_there_may_be_fits(void **state)
+{
+	static const char row[] = "{\"start\":0,\"end\":1,\"perms\":\"\",\"offset\":0,\"path\":0},";
+	size_t n = (size_t)CKPT_JSON_CONTAINERS_MAX - 1, n_members, len = sizeof(row) - 1;
+	char *text = malloc(n * len + 2);
+
+	assert_non_null(text);
+	text[0] = '[';
+	for (size_t i = 0; i < n; i++)
+		memcpy(text + 1 + i * len, row, len);
+	text[n * len] = ']'; /* over the last comma */
+	assert_true(n * len + 1 <= CKPT_JSON_MAX);
+	assert_int_equal(ckpt_json_scan(text, n * len + 1, &n_members), 0);
+	assert_int_equal(n_members, 5 * n);
+	free(text);
+}
+
 static void unknown_keys_keep_their_place(void **state)
 {
 	struct json_object *object = parse("{\"x\": [1], \"name\": \"a\", \"y\": null}");
@@ -315,6 +381,8 @@ int main(void)
 		cmocka_unit_test(depth_is_limited),
 		cmocka_unit_test(size_is_limited),
 		cmocka_unit_test(number_of_objects_is_limited),
+		cmocka_unit_test(number_of_values_is_limited_before_they_take_memory),
+		cmocka_unit_test(map_of_as_many_rows_as_there_may_be_fits),
 		cmocka_unit_test(unknown_keys_keep_their_place),
 		cmocka_unit_test(bytes_that_are_not_utf8_get_a_twin),
 		cmocka_unit_test(absent_and_null_are_0),

@@ -69,7 +69,7 @@ static pid_t fork_drain(struct ends *ends, unsigned fail_at)
 		close_fd(ends->source);
 		r = record_sink_new(fail_at, &sink);
 		if (r == 0)
-			r = ckpt_ring_drain(ends->drain, sink);
+			r = ckpt_ring_drain(ends->drain, UINT64_MAX, sink);
 		_exit(-r);
 	}
 	ends->drain = close_fd(ends->drain);
@@ -136,7 +136,7 @@ static void ring_passes_every_call_on(void **state)
 
 	make_ends(&ends);
 	pid = fork_source(&ends, play_all, false);
-	assert_int_equal(ckpt_ring_drain(ends.drain, passed), 0);
+	assert_int_equal(ckpt_ring_drain(ends.drain, UINT64_MAX, passed), 0);
 	assert_int_equal(wait_for(pid), 0);
 	assert_same(record_sink_text(passed), record_sink_text(direct));
 	close_ends(&ends);
@@ -155,7 +155,7 @@ static void source_that_dies_is_ecanceled(void **state)
 
 	make_ends(&ends);
 	pid = fork_source(&ends, play_until_end, true);
-	assert_int_equal(ckpt_ring_drain(ends.drain, passed), -ECANCELED);
+	assert_int_equal(ckpt_ring_drain(ends.drain, UINT64_MAX, passed), -ECANCELED);
 	assert_true(WIFSIGNALED(wait_for(pid)));
 	/* What was in the ring when it died came nonetheless. */
 	assert_same(record_sink_text(passed), record_sink_text(direct));
@@ -171,7 +171,7 @@ static void source_that_gives_up_is_ecanceled(void **state)
 	assert_int_equal(record_sink_new(0, &passed), 0);
 	make_ends(&ends);
 	pid = fork_source(&ends, play_until_end, false);
-	assert_int_equal(ckpt_ring_drain(ends.drain, passed), -ECANCELED);
+	assert_int_equal(ckpt_ring_drain(ends.drain, UINT64_MAX, passed), -ECANCELED);
 	assert_int_equal(wait_for(pid), 0);
 	close_ends(&ends);
 }
@@ -267,6 +267,8 @@ static void space_is_whole_pages_within_the_ring(void **state)
 }
 
 /* The hostile source: memory made by hand, filled, and sent whole before the drain starts. */
+
+#define FORGED_SIZE_MAX (2 * RING_SIZE_MIN)
 
 struct forged {
 	int fd;
@@ -373,7 +375,7 @@ static int drain_of(const int *fds, size_t n)
 	send_fds(ends.source, fds, n);
 	ends.source = close_fd(ends.source);
 	assert_int_equal(record_sink_new(0, &sink), 0);
-	r = ckpt_ring_drain(ends.drain, sink);
+	r = ckpt_ring_drain(ends.drain, FORGED_SIZE_MAX, sink);
 	ckpt_sink_free(sink);
 	close_ends(&ends);
 	return r;
@@ -438,13 +440,30 @@ static void length_of_all_bits_but_one(struct forged *f)
 	put_len(f, RING_PAD, UINT64_MAX - 31, f->size);
 }
 
+/* Records up to the last unit of the ring. */
+static void fill_to_the_last_unit(struct forged *f)
+{
+	static const char block[1U << 18];
+
+	while (f->head < f->size - RING_ALIGN) {
+		uint64_t left = f->size - 2 * RING_ALIGN - f->head;
+
+		put_part(f, RING_END, 3, block, left < sizeof(block) ? left : sizeof(block));
+	}
+}
+
 static void length_beyond_the_end(struct forged *f)
 {
 	const struct ring_message last = { .type = RING_PAGES, .len = CKPT_PAGE_SIZE };
 
-	put_len(f, RING_PAD, f->size - 2 * RING_ALIGN, 0);
+	fill_to_the_last_unit(f);
 	memcpy(f->data + f->size - RING_ALIGN, &last, sizeof(last));
 	atomic_store(&f->shared->head, f->size);
+}
+
+static void pad_that_ends_before_the_ring_does(struct forged *f)
+{
+	put_len(f, RING_PAD, f->size - 2 * RING_ALIGN, f->size);
 }
 
 static void more_than_a_record_holds(struct forged *f)
@@ -618,6 +637,7 @@ static const struct corruption corruptions[] = {
 	ROW(length_that_rounds_beyond, -EBADMSG),
 	ROW(length_of_all_bits_but_one, -EBADMSG),
 	ROW(length_beyond_the_end, -EBADMSG),
+	ROW(pad_that_ends_before_the_ring_does, -EBADMSG),
 	ROW(more_than_a_record_holds, -EBADMSG),
 	ROW(pages_of_odd_length, -EBADMSG),
 	ROW(pages_of_no_length, -EBADMSG),
@@ -723,7 +743,7 @@ static void memory_we_cannot_write_is_refused(void **state)
 static void memory_of_odd_sizes_is_refused(void **state)
 {
 	static const uint64_t sizes[] = { 0, CKPT_PAGE_SIZE, RING_SIZE_MIN - CKPT_PAGE_SIZE,
-					  RING_SIZE_MIN + 1 };
+					  RING_SIZE_MIN + 1, FORGED_SIZE_MAX + CKPT_PAGE_SIZE };
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct forged forged;
@@ -766,7 +786,7 @@ static void end_of_the_socket_before_the_memory_is_ecanceled(void **state)
 	make_ends(&ends);
 	ends.source = close_fd(ends.source);
 	assert_int_equal(record_sink_new(0, &sink), 0);
-	assert_int_equal(ckpt_ring_drain(ends.drain, sink), -ECANCELED);
+	assert_int_equal(ckpt_ring_drain(ends.drain, UINT64_MAX, sink), -ECANCELED);
 	close_ends(&ends);
 }
 

@@ -78,7 +78,7 @@ static int commit(struct ckpt_store *store, const char *name)
 	if (r < 0)
 		return r;
 	scratch_fill_checkpoint(ckpt_stage_fd(stage));
-	r = ckpt_stage_sync(stage);
+	r = ckpt_stage_sync(stage, false, NULL);
 	return r < 0 ? r : ckpt_stage_commit(stage, name);
 }
 
@@ -266,7 +266,7 @@ static void a_stage_is_invisible_until_its_commit(void **state)
 
 	assert_int_equal(ckpt_stage_new(store, &stage), 0);
 	scratch_fill_checkpoint(ckpt_stage_fd(stage));
-	assert_int_equal(ckpt_stage_sync(stage), 0);
+	assert_int_equal(ckpt_stage_sync(stage, false, NULL), 0);
 	assert_int_equal(count(store), 0);
 	assert_int_equal(count_staged(scratch), 1);
 	assert_int_equal(ckpt_stage_commit(stage, "x"), 0);
@@ -371,6 +371,57 @@ static void remove_renames_away_and_sweep_drops(void **state)
 	ckpt_store_free(store);
 }
 
+/* Moving a directory needs the right to write in it, which root has anyway. */
+static void a_read_only_checkpoint_is_removed_as_well(void **state)
+{
+	struct scratch *scratch = *state;
+	char command[64];
+	int status;
+	pid_t pid;
+
+	scratch_checkpoint(scratch->fd, "a");
+	assert_int_equal(fchmodat(scratch->fd, "a/process", 0500, 0), 0);
+	assert_int_equal(fchmodat(scratch->fd, "a", 0500, 0), 0);
+	snprintf(command, sizeof(command), "chown -R 65534 %s", scratch->path);
+	if (geteuid() == 0)
+		assert_int_equal(system(command), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct ckpt_store *store = NULL;
+		int r;
+
+		if (geteuid() == 0 && setuid(65534) < 0)
+			_exit(1);
+		r = ckpt_store_open(scratch->path, false, false, &store);
+		if (r == 0)
+			r = ckpt_store_remove(store, "a");
+		if (r == 0)
+			r = ckpt_store_sweep(store);
+		_exit(-r);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_false(exists(scratch, "a"));
+	assert_int_equal(count_staged(scratch), 0);
+}
+
+static void litter_is_what_nobody_holds(void **state)
+{
+	struct scratch *scratch = *state;
+	struct ckpt_store *store = open_store(scratch);
+	struct ckpt_stage *stage;
+
+	assert_int_equal(ckpt_store_has_litter(store), 0);
+	assert_int_equal(ckpt_stage_new(store, &stage), 0);
+	assert_int_equal(ckpt_store_has_litter(store), 0);
+	assert_int_equal(mkdirat(scratch->fd, ".sandckpt/staging/left", 0700), 0);
+	assert_int_equal(ckpt_store_has_litter(store), 1);
+	assert_int_equal(ckpt_store_sweep(store), 0);
+	assert_int_equal(ckpt_store_has_litter(store), 0);
+	ckpt_stage_free(stage);
+	ckpt_store_free(store);
+}
+
 static void an_open_checkpoint_stays_readable_when_removed(void **state)
 {
 	struct scratch *scratch = *state;
@@ -456,7 +507,7 @@ static void room_is_what_the_reserve_leaves(void **state)
 	struct ckpt_store *store = open_store(scratch);
 
 	assert_int_equal(ckpt_store_has_room(store, 0, 0), 0);
-	assert_int_equal(ckpt_store_has_room(store, 100, 0), -ENOSPC);
+	assert_int_equal(ckpt_store_has_room(store, 100, 1), -ENOSPC);
 	assert_int_equal(ckpt_store_has_room(store, 0, UINT64_MAX), -ENOSPC);
 	ckpt_store_free(store);
 }
@@ -532,6 +583,8 @@ int main(void)
 		SCRATCH_TEST(a_taken_name_is_eexist_and_another_may_be_tried),
 		SCRATCH_TEST(rename_moves_and_replaces_nothing),
 		SCRATCH_TEST(remove_renames_away_and_sweep_drops),
+		SCRATCH_TEST(a_read_only_checkpoint_is_removed_as_well),
+		SCRATCH_TEST(litter_is_what_nobody_holds),
 		SCRATCH_TEST(an_open_checkpoint_stays_readable_when_removed),
 		SCRATCH_TEST(sweep_leaves_what_is_being_written),
 		SCRATCH_TEST(sweep_takes_what_a_killed_writer_left),

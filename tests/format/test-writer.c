@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -76,6 +77,7 @@ static struct ckpt_sink *open_writer(struct fixture *f, const char *name, bool i
 		.name = name,
 		.name_is_default = is_default,
 		.owner_uid = 1234,
+		.cow = "/snap/asked",
 	};
 	struct ckpt_sink *sink = NULL;
 
@@ -92,7 +94,9 @@ static void begin(struct ckpt_sink *sink, const struct ckpt_regions *plan)
 
 static int try_end(struct ckpt_sink *sink)
 {
-	const struct ckpt_meta meta = { .mode = CKPT_MODE_STOP, .created_sec = 1700000000 };
+	const struct ckpt_meta meta = { .mode = CKPT_MODE_STOP,
+					.created_sec = 1700000000,
+					.cow_snapshot = (char *)"/snap/of the source" };
 	const struct ckpt_info info = { .pid = 1, .cwd = (char *)"/", .exe = (char *)"/bin/sh" };
 	const struct ckpt_end end = { .meta = &meta, .info = &info };
 
@@ -782,6 +786,83 @@ static void omitted_rows_have_an_end(void **state)
 	assert_string_equal(c->meta.omitted.items[CKPT_OMITTED_MAX - 1].err, "E2BIG");
 }
 
+static void cow_snapshot_is_what_was_asked_for(void **state)
+{
+	const struct ckpt_regions none = {};
+	cleanup_checkpoint struct ckpt_checkpoint *c = NULL;
+	cleanup_fd int dirfd = -EBADF;
+	struct fixture *f = *state;
+	struct ckpt_sink *sink = open_writer(f, "x", false);
+
+	begin(sink, NULL);
+	finish(sink, &none);
+	assert_int_equal(ckpt_store_lookup(f->store, "x", &dirfd), 0);
+	assert_int_equal(ckpt_layout_read(dirfd, &c), 0);
+	assert_string_equal(c->meta.cow_snapshot, "/snap/asked");
+}
+
+static void long_strings_of_the_source_are_einval(void **state)
+{
+	struct fixture *f = *state;
+	struct ckpt_omitted rows[] = { { (char *)"a", (char *)"b", (char *)"c" },
+				       { (char *)"a", (char *)"b", (char *)"c" },
+				       { (char *)"a", (char *)"b", (char *)"c" } };
+	char text[300] = "", path[300];
+	struct ckpt_sink *sink;
+
+	memset(text, 'x', 256);
+	rows[0].what = rows[1].call = rows[2].err = text;
+	for (size_t i = 0; i < 3; i++) {
+		sink = open_writer(f, "x", false);
+		begin(sink, NULL);
+		assert_int_equal(ckpt_sink_omitted(sink, &rows[i]), -EINVAL);
+		ckpt_sink_free(sink);
+	}
+
+	memset(path, 'p', sizeof(path));
+	path[128] = '\0';
+	sink = open_writer(f, "x", false);
+	begin(sink, NULL);
+	assert_int_equal(ckpt_sink_procfile(sink, path + 1, "", 0), 0);
+	assert_int_equal(ckpt_sink_procfile(sink, path, "", 0), -EINVAL);
+	ckpt_sink_free(sink);
+	assert_nothing_left(f, 0);
+}
+
+/* The rest of the descriptor is kept, and meta.json says what is not. */
+static void fdinfo_beyond_all_bounds_is_omitted(void **state)
+{
+	const struct ckpt_regions none = {};
+	cleanup_checkpoint struct ckpt_checkpoint *c = NULL;
+	cleanup_free char *value = malloc(CKPT_FDINFO_MAX);
+	cleanup_fd int dirfd = -EBADF;
+	struct fixture *f = *state;
+	struct ckpt_sink *sink = open_writer(f, "x", false);
+	const int n = CKPT_FDINFO_TOTAL_MAX / CKPT_FDINFO_MAX;
+
+	memset(value, 'v', CKPT_FDINFO_MAX - 2);
+	value[CKPT_FDINFO_MAX - 2] = '\0';
+	begin(sink, NULL);
+	for (int i = 0; i <= n; i++) {
+		struct ckpt_fd fd = { .fd = i, .path = (char *)"/x", .type = (char *)"file" };
+
+		assert_int_equal(ckpt_fd_add_fdinfo(&fd, "k", value), 0);
+		assert_int_equal(ckpt_sink_fd(sink, &fd), 0);
+		fd.path = fd.type = NULL;
+		ckpt_fd_done(&fd);
+	}
+	finish(sink, &none);
+
+	assert_int_equal(ckpt_store_lookup(f->store, "x", &dirfd), 0);
+	assert_int_equal(ckpt_layout_read(dirfd, &c), 0);
+	assert_int_equal(c->fds.n, n + 1);
+	assert_int_equal(c->fds.items[n - 1].n_fdinfo, 1);
+	assert_int_equal(c->fds.items[n].n_fdinfo, 0);
+	assert_string_equal(c->fds.items[n].path, "/x");
+	assert_int_equal(c->meta.omitted.n, 1);
+	assert_string_equal(c->meta.omitted.items[0].what, "fd/8");
+}
+
 static void packed_is_einval(void **state)
 {
 	struct fixture *f = *state;
@@ -796,7 +877,7 @@ static void packed_is_einval(void **state)
 
 static void reserve_that_would_be_touched_is_enospc(void **state)
 {
-	const struct ckpt_begin args = { .pid = 1 };
+	const struct ckpt_begin args = { .pid = 1, .expected_bytes = PAGE };
 	struct fixture *f = *state;
 	const struct ckpt_writer_params params = { .store = f->store,
 						   .name = "x",
@@ -810,14 +891,15 @@ static void reserve_that_would_be_touched_is_enospc(void **state)
 }
 
 struct cancel {
-	unsigned asked, at;
+	atomic_uint asked; /* by several threads in the end */
+	unsigned at;
 };
 
 static bool cancelled(void *userdata)
 {
 	struct cancel *cancel = userdata;
 
-	return ++cancel->asked == cancel->at;
+	return atomic_fetch_add(&cancel->asked, 1) + 1 == cancel->at;
 }
 
 static void cancelled_at_any_time_leaves_nothing(void **state)
@@ -843,6 +925,46 @@ static void cancelled_at_any_time_leaves_nothing(void **state)
 	}
 	assert_true(at > 5);
 	assert_nothing_left(f, 1);
+}
+
+/* Calls without a byte count as well. */
+static void cancelled_among_zeros_alone_is_ecanceled(void **state)
+{
+	struct fixture *f = *state;
+	struct cancel cancel = { .at = 1 };
+	const struct ckpt_writer_params params = {
+		.store = f->store, .name = "x", .cancelled = cancelled, .userdata = &cancel
+	};
+	struct ckpt_sink *sink = NULL;
+	int r = 0;
+
+	assert_int_equal(ckpt_writer_new(&params, &sink), 0);
+	begin(sink, NULL);
+	for (unsigned i = 0; i < 100 && r == 0; i++)
+		r = ckpt_sink_zero(sink, BASE, PAGE);
+	assert_int_equal(r, -ECANCELED);
+	ckpt_sink_free(sink);
+	assert_nothing_left(f, 0);
+}
+
+/* While the end digests: a block of one file is no more than that. */
+static void cancelled_while_it_digests_is_ecanceled(void **state)
+{
+	const struct ckpt_regions regions = { .items = (struct ckpt_region[]){ region(0, 65536) },
+					      .n = 1 };
+	struct fixture *f = *state;
+	struct cancel cancel = { .at = 100 };
+	const struct ckpt_writer_params params = {
+		.store = f->store, .name = "x", .cancelled = cancelled, .userdata = &cancel
+	};
+	struct ckpt_sink *sink = NULL;
+
+	assert_int_equal(ckpt_writer_new(&params, &sink), 0);
+	begin(sink, &regions);
+	assert_int_equal(ckpt_sink_regions(sink, &regions), 0);
+	assert_int_equal(try_end(sink), -ECANCELED);
+	ckpt_sink_free(sink);
+	assert_nothing_left(f, 0);
 }
 
 static int write_until_full(struct ckpt_sink *sink)
@@ -907,9 +1029,14 @@ int main(void)
 		TEST(paths_that_lead_out_of_proc_are_einval),
 		TEST(second_file_of_one_path_is_eexist),
 		TEST(omitted_rows_have_an_end),
+		TEST(cow_snapshot_is_what_was_asked_for),
+		TEST(long_strings_of_the_source_are_einval),
+		TEST(fdinfo_beyond_all_bounds_is_omitted),
 		TEST(packed_is_einval),
 		TEST(reserve_that_would_be_touched_is_enospc),
 		TEST(cancelled_at_any_time_leaves_nothing),
+		TEST(cancelled_among_zeros_alone_is_ecanceled),
+		TEST(cancelled_while_it_digests_is_ecanceled),
 		TEST(full_filesystem_is_enospc_and_leaves_nothing),
 	};
 

@@ -26,6 +26,7 @@ static const struct group groups[] = {
 	{ "all-fds", mkproc_fds },
 	{ "all-memory", mkproc_memory },
 	{ "all-threads", mkproc_threads },
+	{ "all-calls", mkproc_calls },
 };
 
 #define N_GROUPS (sizeof(groups) / sizeof(groups[0]))
@@ -132,12 +133,19 @@ static void command_release(struct mkproc *proc, struct json_object *answer)
 	mkproc_flag(answer, "released", write(proc->release_fd, "", 1) == 1);
 }
 
+static void command_waits(struct mkproc *proc, struct json_object *answer)
+{
+	mkproc_int(answer, "alarms", proc->n_alarms);
+	mkproc_int(answer, "shorts", proc->n_shorts);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct mkproc *proc, struct json_object *answer);
 } commands[] = {
 	{ "alive", command_alive },
 	{ "release", command_release },
+	{ "waits", command_waits },
 };
 
 static void command_run(struct mkproc *proc, const char *name)

@@ -9,9 +9,11 @@
  *   memory   {"maps": [{"start": A, "end": B, "name": "…", "pattern": [[FIRST, COUNT]…], …}]}
  *            the named pages hold mkproc-memory.c's pattern, all others are zero
  *   threads  {"threads": [{"tid": N, …}]}
+ *   calls    {"threads": [{"tid": N, "call": "…"}], "refused": [{"call": "…"}]}
  */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +38,8 @@ struct mkproc {
 	struct mkproc_gate gate;
 	int release_fd; /* a byte written here ends the vfork factory's child; -EBADF: none */
 	bool leaderless;
+	_Atomic uint64_t n_alarms; /* waits that a signal ended */
+	_Atomic uint64_t n_shorts; /* waits that their timeout ended */
 };
 
 struct mkproc_factory {
@@ -49,6 +53,7 @@ struct mkproc_factory {
 extern const struct mkproc_factory mkproc_fds[];
 extern const struct mkproc_factory mkproc_memory[];
 extern const struct mkproc_factory mkproc_threads[];
+extern const struct mkproc_factory mkproc_calls[];
 
 unsigned mkproc_gate_ask(struct mkproc_gate *gate);
 
