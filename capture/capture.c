@@ -251,6 +251,8 @@ static int hold(struct capture *capture)
 
 	set_patience(capture, HELD_PATIENCE_MS);
 	r = read_image(capture);
+	if (r == 0)
+		r = capture_threads_check(&capture->threads);
 	capture_threads_thaw(&capture->threads);
 	set_patience(capture, UINT64_MAX);
 

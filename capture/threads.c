@@ -677,6 +677,19 @@ int capture_threads_freeze(struct capture_threads *threads, uint64_t deadline_ms
 }
 
 /**
+ * capture_threads_check() - whether all that were held are held still
+ *
+ * Nothing but SIGKILL takes a thread out of its stop. On its way out it writes to memory (its
+ * robust futexes, its clear_child_tid): what was read meanwhile is of no one instant.
+ *
+ * Return: 0; -ESRCH one was killed.
+ */
+int capture_threads_check(struct capture_threads *threads)
+{
+	return drop_lost(threads) > 0 ? -ESRCH : 0;
+}
+
+/**
  * capture_threads_thaw() - let all threads go, with the signals they stopped for
  *
  * What has not stopped yet is let go as soon as it is seen to.

@@ -52,6 +52,7 @@ struct capture_threads {
 int capture_threads_init(struct capture_threads *threads, const struct capture_target *target);
 int capture_threads_freeze(struct capture_threads *threads, uint64_t deadline_ms,
 			   struct capture_said *said);
+int capture_threads_check(struct capture_threads *threads);
 void capture_threads_thaw(struct capture_threads *threads);
 pid_t capture_threads_lowest(const struct capture_threads *threads);
 void capture_threads_done(struct capture_threads *threads);

@@ -5,6 +5,7 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "format/convert.h"
 
@@ -12,6 +13,50 @@ struct page {
 	uint64_t addr;
 	unsigned char bytes[CKPT_PAGE_SIZE];
 };
+
+#define ARENA_SIZE (UINT64_C(64) << 20)
+
+/*
+ * Pages lie where a fork does not copy them: the next child would bring the memory of all the
+ * captures before its own, which doubles it each time under an allocator that keeps what is freed.
+ */
+struct memory_arena {
+	struct memory_arena *next;
+	size_t used;
+};
+
+static struct page *new_page(struct memory_sink *m)
+{
+	struct memory_arena *arena = m->arenas;
+
+	if (!arena || arena->used + sizeof(struct page) > ARENA_SIZE) {
+		arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (arena == MAP_FAILED)
+			return NULL;
+		(void)madvise(arena, ARENA_SIZE, MADV_DONTFORK);
+		arena->next = m->arenas;
+		arena->used = sizeof(struct memory_arena);
+		m->arenas = arena;
+	}
+
+	arena->used += sizeof(struct page);
+	return (void *)((char *)arena + arena->used - sizeof(struct page));
+}
+
+static void free_arenas(struct memory_sink *m)
+{
+	struct memory_arena *arena;
+
+	while ((arena = m->arenas)) {
+		m->arenas = arena->next;
+		(void)munmap(arena, ARENA_SIZE);
+	}
+}
+
+static void keep(void *page)
+{
+}
 
 static struct memory_sink *of(struct ckpt_sink *sink)
 {
@@ -51,16 +96,18 @@ static int on_begin(struct ckpt_sink *sink, const struct ckpt_begin *begin)
 
 static int put_page(struct memory_sink *m, uint64_t addr, const void *data)
 {
-	struct page *page = malloc(sizeof(*page)), **found;
+	struct page key = { .addr = addr }, **found = tfind(&key, &m->pages, compare), *page;
 
-	if (!page)
-		return -ENOMEM;
-	page->addr = addr;
-	found = tsearch(page, &m->pages, compare);
-	if (*found == page)
+	if (!found) {
+		page = new_page(m);
+		if (!page)
+			return -ENOMEM;
+		page->addr = addr;
+		found = tsearch(page, &m->pages, compare);
+		if (!found)
+			return -ENOMEM;
 		m->n_pages++;
-	else
-		free(page);
+	}
 	memcpy((*found)->bytes, data, CKPT_PAGE_SIZE);
 	return 0;
 }
@@ -207,7 +254,8 @@ static void on_free(struct ckpt_sink *sink)
 {
 	struct memory_sink *m = of(sink);
 
-	tdestroy(m->pages, free);
+	tdestroy(m->pages, keep);
+	free_arenas(m);
 	ckpt_regions_done(&m->plan);
 	ckpt_regions_done(&m->regions);
 	ckpt_threads_done(&m->threads);

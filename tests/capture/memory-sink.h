@@ -19,6 +19,7 @@ struct memory_procfile {
 struct memory_sink {
 	struct ckpt_sink sink;
 	void *pages; /* a tsearch tree */
+	struct memory_arena *arenas;
 	uint64_t n_pages;
 	bool begun, ended;
 	struct ckpt_regions plan, regions;

@@ -90,20 +90,39 @@ static bool await_fact(const struct child *child, int fact, uint64_t value)
 	return child->facts[fact] >= value;
 }
 
+/* The memory is not looked at here. Kept, it would be part of the next child, and its capture. */
+static int drop_pages(struct ckpt_sink *sink, uint64_t addr, size_t len, const void *data)
+{
+	struct memory_sink *m = (struct memory_sink *)sink;
+
+	return m->on_pages ? m->on_pages(m->userdata) : 0;
+}
+
+static int drop_zero(struct ckpt_sink *sink, uint64_t addr, uint64_t len)
+{
+	return 0;
+}
+
 static struct memory_sink *capture(const struct child *child, struct ckpt_calls *calls,
 				   int (*while_held)(void *userdata))
 {
 	struct memory_sink *sink = memory_sink_new(true);
 	struct capture_params params = child_params(child, &sink);
+	const struct ckpt_sink_ops *kept = sink->sink.ops;
+	struct ckpt_sink_ops ops = *kept;
 	struct capture_result result;
 	int r;
 
+	ops.pages = drop_pages;
+	ops.zero = drop_zero;
+	sink->sink.ops = &ops;
 	sink->on_pages = while_held;
 	sink->userdata = (void *)child;
 	params.calls = calls;
 	r = capture_process(&params, &result);
 	if (r < 0)
 		fail_msg("%s: %s", strerror(-r), result.said);
+	sink->sink.ops = kept;
 	return sink;
 }
 
@@ -182,7 +201,7 @@ static void a_call_is_interrupted_by_a_debugger_and_not_by_us(void **state)
 			print_message("%-16s no longer shows EINTR\n", blocking_calls[i].name);
 
 		child = start_blocking(i);
-		for (int k = 0; k < 5; k++) {
+		for (int k = 0; k < 2; k++) {
 			capture_once(&child, NULL);
 			if (!await_call(&child, child.pid, blocking_calls[i].number, 0))
 				fail_msg("%s came back: %lld", blocking_calls[i].name,
@@ -226,7 +245,7 @@ static void a_call_goes_on_when_we_are_killed_while_we_hold_it(void **state)
 	int status;
 	pid_t pid;
 
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 5; i++) {
 		pid = fork();
 		if (pid == 0) {
 			(void)capture(&child, NULL, die);
@@ -402,9 +421,9 @@ static void an_alarm_without_sa_restart_ends_a_wait_at_any_moment_of_a_capture(v
 	struct child child = child_start(child_needs_eintr);
 	uint64_t returns = 0;
 
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 60; i++) {
 		capture_once(&child, NULL);
-		if (i % 20 == 19) {
+		if (i % 10 == 9) {
 			assert_true(await_fact(&child, RETURNS, returns + 1));
 			returns = child.facts[RETURNS];
 		}
@@ -453,7 +472,7 @@ static void the_eintr_of_a_stopped_process_is_its_due(void **state)
 
 	child_stop(&child);
 	capture_once(&child, NULL);
-	assert_int_equal(child_state(child.pid), 'T');
+	assert_true(child_await_state(child.pid, "T"));
 	assert_int_equal(child.facts[RETURNS], 0);
 	child_continue(&child);
 	assert_true(await_fact(&child, RETURNS, 1));
