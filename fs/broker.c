@@ -2,6 +2,7 @@
 #include "fs/broker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -27,14 +29,17 @@
 
 #define BROKER_NAME "mount.sandckpt"
 #define BROKER_CANCEL_MS 10000 /* for captures to clean up behind them */
+#define BROKER_LEAVE_MS 300    /* for answers to arrive, before what is in use is forced */
 #define BROKER_SERVER_MS 1000  /* for the server to see that it is unmounted */
+#define BROKER_KILL_MS 1000    /* for it to die */
+#define BROKER_RETRY_MS 20
 
 struct broker {
 	const struct ckfs_broker_params *params;
 	struct ckfs_server *server;
 	struct ckfs_captures *captures;
 	struct ckfs_mount mount;
-	bool mounted;
+	bool mounted;	    /* and mount is known */
 	bool ready;	    /* the parent was told */
 	bool stopping;	    /* until no capture runs */
 	bool asked;	    /* to stop, by a signal */
@@ -79,11 +84,16 @@ static void broker_stop(struct broker *broker)
 	ckfs_captures_cancel(broker->captures);
 }
 
-/* Without answers its writers would wait for ever: a server that takes none is ended. */
+/*
+ * Without answers its writers would wait for ever: a server that takes none is ended. One that is
+ * too long is the trouble of whoever asked for it.
+ */
 static void broker_send(struct broker *broker, uint64_t id, int error, const char *text, size_t len)
 {
 	int r = ckfs_bus_answer(broker->bus_fd, id, error, text, len);
 
+	if (r == -EMSGSIZE)
+		r = ckfs_bus_answer(broker->bus_fd, id, EMSGSIZE, "", 0);
 	if (r == 0)
 		return;
 	if (r != -EPIPE && r != -ECONNRESET)
@@ -101,10 +111,8 @@ static void broker_on_ready(struct broker *broker, const struct ckfs_ask *ask)
 {
 	if (broker->ready)
 		return;
-	if (ckfs_mounts_find(broker->params->dir, &broker->mount) > 0 && broker->mount.ours) {
-		broker->mounted = true;
+	if (broker->mounted)
 		ckfs_mounts_read_ahead(&broker->mount);
-	}
 	broker_report(broker, CKFS_EXIT_DONE, "%s", "");
 }
 
@@ -131,18 +139,29 @@ static void broker_on_state(struct broker *broker, const struct ckfs_ask *ask)
 	broker_send(broker, ask->id, -r, text, r < 0 ? 0 : len);
 }
 
+/* Of CKPT_NAME_SIZE bytes and more there is none. */
+static void broker_on_name(struct broker *broker, const struct ckfs_ask *ask)
+{
+	char name[CKPT_NAME_SIZE] = "";
+
+	if (ask->len < sizeof(name))
+		memcpy(name, ask->text, ask->len);
+	broker_send(broker, ask->id, ckfs_captures_reserve(broker->captures, name) ? EEXIST : 0, "",
+		    0);
+}
+
 /* Not lazily: who has his working directory there is not seen by the server, but by umount. */
 static void broker_on_idle(struct broker *broker, const struct ckfs_ask *ask)
 {
-	if (ckfs_captures_running(broker->captures) == 0)
-		(void)ckfs_mounts_detach(broker->params->dir, false);
+	if (broker->mounted && ckfs_captures_running(broker->captures) == 0)
+		(void)ckfs_mounts_leave(&broker->mount, CKFS_LEAVE_UNUSED);
 }
 
 static void (*const broker_on_ask[_CKFS_ASK_MAX])(struct broker *broker,
 						  const struct ckfs_ask *ask) = {
 	[CKFS_ASK_READY] = broker_on_ready,	    [CKFS_ASK_COMMAND] = broker_on_command,
 	[CKFS_ASK_INTERRUPT] = broker_on_interrupt, [CKFS_ASK_STATE] = broker_on_state,
-	[CKFS_ASK_IDLE] = broker_on_idle,
+	[CKFS_ASK_IDLE] = broker_on_idle,	    [CKFS_ASK_NAME] = broker_on_name,
 };
 
 static void broker_on_bus(struct broker *broker)
@@ -262,6 +281,17 @@ static int broker_take_signals(struct broker *broker)
 	return broker->signal_fd < 0 ? -errno : 0;
 }
 
+/* For as many captures as were asked for, and for the server, which inherits it. */
+static void broker_raise_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int broker_fork_server(struct broker *broker)
 {
 	int bus[2];
@@ -309,6 +339,18 @@ static int broker_start(struct broker *broker)
 		     : broker_watch(broker, ckfs_captures_fd(broker->captures), broker_on_captures);
 }
 
+/* Return: whether the server is gone. It may be waited for in vain: a thread of it in a dead disk. */
+static bool broker_wait_server(struct broker *broker, int timeout_ms)
+{
+	struct pollfd end = { .fd = broker->server_pidfd, .events = POLLIN };
+
+	if (broker->server_gone)
+		return true;
+	(void)poll(&end, 1, timeout_ms);
+	broker->server_gone = waitpid(broker->server_pid, NULL, WNOHANG) != 0;
+	return broker->server_gone;
+}
+
 /*
  * Somebody may have unmounted it, and mounted another one in its place, which can even have the
  * device number that ours had: without a server ours is a dead one, and with it nobody else has
@@ -316,41 +358,37 @@ static int broker_start(struct broker *broker)
  */
 static int broker_unmount(struct broker *broker)
 {
-	struct ckfs_mount now;
+	long long until = broker_now_ms() + BROKER_LEAVE_MS;
 	int r;
 
+	if (!broker->mounted)
+		return 0;
 	if (broker->server_gone)
-		return broker->server_well ? 0 : ckfs_mounts_detach_dead(broker->params->dir);
+		return ckfs_mounts_leave(&broker->mount, CKFS_LEAVE_DEAD);
 
-	r = ckfs_mounts_find(broker->params->dir, &now);
-	if (r <= 0 || !now.ours)
-		return r;
-	if (broker->mounted &&
-	    (now.major != broker->mount.major || now.minor != broker->mount.minor))
+	do
+		r = ckfs_mounts_leave(&broker->mount, CKFS_LEAVE_UNUSED);
+	while (r == -EBUSY && !broker_wait_server(broker, BROKER_RETRY_MS) &&
+	       broker_now_ms() < until);
+	if (r == 0)
 		return 0;
 
-	return ckfs_mounts_detach(broker->params->dir, true);
+	if (broker->server_gone)
+		return ckfs_mounts_leave(&broker->mount, CKFS_LEAVE_DEAD);
+	ckfs_mounts_abort(&broker->mount);
+	return ckfs_mounts_leave(&broker->mount, CKFS_LEAVE_FORCE);
 }
 
-/* It ends by itself when the last handle is closed, which may take for ever. */
+/* It ends by itself when it is unmounted and the last handle is closed, which may take for ever. */
 static void broker_end_server(struct broker *broker)
 {
-	struct epoll_event event;
-	long long until = broker_now_ms() + BROKER_SERVER_MS;
-
-	if (broker->server_pid <= 0)
-		return;
-	while (!broker->server_gone && broker->epoll_fd >= 0 && broker_now_ms() < until) {
-		/* What else happens does not matter any more, and its descriptors stay readable. */
-		(void)epoll_ctl(broker->epoll_fd, EPOLL_CTL_DEL, broker->bus_fd, NULL);
-		(void)epoll_ctl(broker->epoll_fd, EPOLL_CTL_DEL, broker->signal_fd, NULL);
-		(void)epoll_wait(broker->epoll_fd, &event, 1, BROKER_SERVER_MS);
-		broker->server_gone = waitpid(broker->server_pid, NULL, WNOHANG) != 0;
-	}
-	if (broker->server_gone)
+	if (broker_wait_server(broker, BROKER_SERVER_MS))
 		return;
 	(void)kill(broker->server_pid, SIGKILL);
-	(void)waitpid(broker->server_pid, NULL, 0);
+	if (broker_wait_server(broker, BROKER_KILL_MS))
+		return;
+	syslog(LOG_ERR, "the server of \"%s\", process %d, cannot be ended: it waits for the store",
+	       broker->params->options->spec, (int)broker->server_pid);
 }
 
 static void broker_done(struct broker *broker)
@@ -364,6 +402,9 @@ static void broker_done(struct broker *broker)
 			syslog(LOG_ERR, "cannot unmount \"%s\": %s", broker->params->dir,
 			       strerror(-r));
 		broker_end_server(broker);
+		/* Where it could not be told which mount is ours, a dead one is. */
+		if (!broker->mounted)
+			(void)ckfs_mounts_detach_dead(broker->params->dir);
 	}
 	ckfs_server_free(broker->server);
 	close_fd(broker->epoll_fd);
@@ -397,6 +438,9 @@ static enum ckfs_exit broker_mount(struct broker *broker)
 	if (r < 0)
 		return broker_report(broker, CKFS_EXIT_MOUNT, "cannot mount \"%s\" on \"%s\": %s",
 				     options->spec, broker->params->dir, strerror(-r));
+
+	broker->mounted =
+	    ckfs_mounts_find(broker->params->dir, &broker->mount) > 0 && broker->mount.ours;
 	return CKFS_EXIT_DONE;
 }
 
@@ -447,6 +491,7 @@ enum ckfs_exit ckfs_broker_run(const struct ckfs_broker_params *params)
 	int r;
 
 	(void)prctl(PR_SET_NAME, BROKER_NAME);
+	broker_raise_files();
 	r = broker_take_signals(&broker);
 	if (r < 0)
 		return broker_report(&broker, CKFS_EXIT_SYSTEM, "cannot take signals: %s",

@@ -21,6 +21,7 @@ enum ckfs_ask_kind {
 	CKFS_ASK_INTERRUPT, /* the writer of command @id has a signal waiting, perhaps */
 	CKFS_ASK_STATE,	    /* ctl is read */
 	CKFS_ASK_IDLE,	    /* nobody used the mount for idle_timeout */
+	CKFS_ASK_NAME,	    /* may a checkpoint be called that? EEXIST: a capture will be */
 	_CKFS_ASK_MAX,
 };
 

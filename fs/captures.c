@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
@@ -44,6 +45,7 @@ struct ckfs_captures {
 	int epoll_fd;		 /* of all jobs' fds */
 	struct capture *running; /* newest first */
 	struct ckfs_history history;
+	struct ckpt_calls calls;
 };
 
 /* A command on its way through the checks. */
@@ -52,7 +54,8 @@ struct attempt {
 	struct ckfs_command command;
 	struct ckfs_task writer;
 	int pidfd;
-	bool self; /* the target itself waits in write(2) */
+	bool self;    /* the target itself waits in write(2) */
+	bool like_us; /* we have no right that the writer lacks */
 	bool name_is_default;
 	char name[CKPT_NAME_SIZE];
 	char said[CKPT_SAID_SIZE];
@@ -83,6 +86,32 @@ static int attempt_check_writable(struct ckfs_captures *captures, struct attempt
 }
 
 /*
+ * Only root can take on somebody's uid, gid and groups: for anybody else they must be his own. And
+ * if a mount of his has capabilities, they are not for those who have none.
+ */
+static int attempt_check_takeable(struct attempt *attempt)
+{
+	const struct ckfs_task *writer = &attempt->writer;
+	cleanup_task struct ckfs_task own = {};
+	int r;
+
+	if (geteuid() == 0)
+		return 0;
+	if (writer->uids[3] != geteuid())
+		return attempt_fail(attempt, -EPERM, "only root's mount captures for other users");
+
+	r = ckfs_task_read(getpid(), &own);
+	if (r < 0)
+		return r;
+	if (!ckfs_task_is_like(writer, &own))
+		return attempt_fail(attempt, -EPERM,
+				    "the writer's group or groups are not those of the mount, and "
+				    "only root's mount captures for others");
+	attempt->like_us = !(own.cap_permitted & ~writer->cap_effective);
+	return 0;
+}
+
+/*
  * The reader will act with the rights of the thread that waits in write(2): so it must be the
  * one that opened ctl, not a program with more rights that was handed the descriptor, and its
  * ids must mean what they mean here.
@@ -104,8 +133,9 @@ static int attempt_check_writer(struct ckfs_captures *captures, struct attempt *
 	    ask->open_uid != ask->uid || ask->open_gid != ask->gid)
 		return attempt_fail(attempt, -EPERM,
 				    "ctl was opened by one user and written to by another");
-	if (geteuid() != 0 && ask->uid != geteuid())
-		return attempt_fail(attempt, -EPERM, "only root's mount captures for other users");
+	r = attempt_check_takeable(attempt);
+	if (r < 0)
+		return r;
 	r = ckfs_task_check_namespaces(ask->tid);
 	if (r < 0)
 		return attempt_fail(attempt, -EPERM,
@@ -199,17 +229,19 @@ static int attempt_check_limits(struct ckfs_captures *captures, struct attempt *
 	return 0;
 }
 
-static bool captures_name_is_taken(const struct ckfs_captures *captures, const char *name)
+/* Whether a running capture will have that name. */
+bool ckfs_captures_reserve(const struct ckfs_captures *captures, const char *name)
 {
-	struct stat st;
-
 	for (struct capture *c = captures->running; c; c = c->next)
 		if (!strcmp(c->name, name))
 			return true;
+	return false;
+}
 
-	return fstatat(ckpt_store_fd(captures->params.store), name, &st, AT_SYMLINK_NOFOLLOW) ==
-		   0 ||
-	       errno != ENOENT;
+static bool captures_name_is_taken(const struct ckfs_captures *captures, const char *name)
+{
+	return ckfs_captures_reserve(captures, name) ||
+	       ckpt_store_name_is_taken(captures->params.store, name) != 0;
 }
 
 static int attempt_find_name(struct ckfs_captures *captures, struct attempt *attempt)
@@ -261,20 +293,24 @@ static int (*const attempt_checks[])(struct ckfs_captures *captures, struct atte
 	attempt_check_limits, attempt_find_name,      attempt_check_room,
 };
 
+/* @priority: of the line in the log, if it failed */
 static void captures_remember(struct ckfs_captures *captures, uid_t uid,
-			      const struct ckpt_job_status *status)
+			      const struct ckpt_job_status *status, int priority)
 {
 	struct ckfs_record record = { .uid = uid, .status = *status };
 
+	status = &record.status;
+	ckfs_said_clean(record.status.said);
 	ckfs_history_add(&captures->history, &record);
 	if (status->state == CKPT_JOB_FAILED && status->error != ECANCELED &&
 	    status->error != EINTR)
-		syslog(LOG_NOTICE, "capture of \"%d\" for uid %u: %s: %s", (int)status->pid,
+		syslog(priority, "capture of \"%d\" for uid %u: %s: %s", (int)status->pid,
 		       (unsigned)uid, status->said[0] ? status->said : "failed",
 		       strerror(status->error));
 }
 
-static void captures_remember_failure(struct ckfs_captures *captures, const struct attempt *attempt,
+/* Anybody can write commands that fail, as often as he likes: the log is not for them. */
+static void captures_remember_refusal(struct ckfs_captures *captures, const struct attempt *attempt,
 				      int err)
 {
 	struct ckpt_job_status status = {
@@ -289,7 +325,7 @@ static void captures_remember_failure(struct ckfs_captures *captures, const stru
 	else
 		snprintf(status.said, sizeof(status.said), "cannot start a capture: %s",
 			 strerror(-err));
-	captures_remember(captures, attempt->ask->uid, &status);
+	captures_remember(captures, attempt->ask->uid, &status, LOG_DEBUG);
 }
 
 static struct capture *capture_free(struct ckfs_captures *captures, struct capture *c)
@@ -303,9 +339,12 @@ static struct capture *capture_free(struct ckfs_captures *captures, struct captu
 	return NULL;
 }
 
-static int captures_start(struct ckfs_captures *captures, struct attempt *attempt)
+/* Asks the engine for what an attempt has come to want. */
+static int attempt_start(struct ckfs_captures *captures, struct attempt *attempt,
+			 struct ckpt_job **ret)
 {
 	const struct ckfs_options *options = captures->params.options;
+	const struct ckfs_command *command = &attempt->command;
 	const struct ckfs_task *writer = &attempt->writer;
 	const struct ckpt_identity identity = {
 		.uid = writer->uids[3],
@@ -315,21 +354,29 @@ static int captures_start(struct ckfs_captures *captures, struct attempt *attemp
 		.caps = writer->cap_effective,
 	};
 	const struct ckpt_request request = {
-		.pid = attempt->command.pid,
+		.pid = command->pid,
 		.pidfd = attempt->pidfd,
 		.name = attempt->name,
 		/* Whoever captures itself was told the name already. */
 		.name_is_default = attempt->name_is_default && !attempt->self,
-		.mode = attempt->command.mode,
-		.form = attempt->command.form,
-		.cow = attempt->command.cow[0] ? attempt->command.cow : NULL,
+		.mode = command->mode,
+		.form = command->form,
+		.cow = command->cow[0] ? command->cow : NULL,
 		.deadline_ms = options->deadline_s * 1000,
 		.copy_limit = options->copy_limit,
 		.reserve_percent = (unsigned)options->reserve_percent,
 		.store_fd = ckpt_store_fd(captures->params.store),
-		.identity = geteuid() == 0 ? &identity : NULL,
+		/* Who is no more than the writer has nothing to give up, and may not change it. */
+		.identity = attempt->like_us ? NULL : &identity,
 		.owner_uid = writer->uids[3],
+		.calls = &captures->calls,
 	};
+
+	return captures->params.ops->start(&request, ret);
+}
+
+static int captures_start(struct ckfs_captures *captures, struct attempt *attempt)
+{
 	struct epoll_event event = { .events = EPOLLIN };
 	struct capture *c;
 	int r;
@@ -338,7 +385,7 @@ static int captures_start(struct ckfs_captures *captures, struct attempt *attemp
 	if (!c)
 		return -ENOMEM;
 	c->pidfd = -EBADF;
-	r = captures->params.ops->start(&request, &c->job);
+	r = attempt_start(captures, attempt, &c->job);
 	if (r == 0 && epoll_ctl(captures->epoll_fd, EPOLL_CTL_ADD, captures->params.ops->fd(c->job),
 				&event) < 0)
 		r = -errno;
@@ -356,6 +403,31 @@ static int captures_start(struct ckfs_captures *captures, struct attempt *attemp
 	c->next = captures->running;
 	captures->running = c;
 	return 0;
+}
+
+/* What the system has no more of is an EAGAIN like too many captures, and passes like it. */
+static int attempt_explain(struct attempt *attempt, int err)
+{
+	struct rlimit limit = {};
+
+	if (attempt->said[0])
+		return err;
+	switch (err) {
+	case -EMFILE:
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
+		return attempt_fail(attempt, -EAGAIN,
+				    "no more captures fit into the mount's %llu descriptors "
+				    "(RLIMIT_NOFILE)",
+				    (unsigned long long)limit.rlim_cur);
+	case -ENFILE:
+		return attempt_fail(attempt, -EAGAIN, "the system has no descriptors left");
+	case -EAGAIN:
+		return attempt_fail(attempt, -EAGAIN,
+				    "the mount may start no more processes (RLIMIT_NPROC, or "
+				    "pids.max of its cgroup)");
+	default:
+		return err;
+	}
 }
 
 static void captures_answer(struct ckfs_captures *captures, uint64_t id, int error,
@@ -385,7 +457,8 @@ void ckfs_captures_command(struct ckfs_captures *captures, const struct ckfs_ask
 	if (r == 0)
 		r = captures_start(captures, &attempt);
 	if (r < 0) {
-		captures_remember_failure(captures, &attempt, r);
+		r = attempt_explain(&attempt, r);
+		captures_remember_refusal(captures, &attempt, r);
 		/* A writer that was answered already is not waiting: this id means nothing. */
 		captures_answer(captures, ask->id, -r, "");
 	}
@@ -432,7 +505,7 @@ static void capture_finish(struct ckfs_captures *captures, struct capture *c)
 	if (!done && status.error == ECANCELED)
 		status.error = EINTR;
 
-	captures_remember(captures, c->uid, &status);
+	captures_remember(captures, c->uid, &status, LOG_NOTICE);
 	captures_answer(captures, c->id, done ? 0 : status.error, done ? status.name : "");
 	capture_free(captures, c);
 }
@@ -487,9 +560,20 @@ int ckfs_captures_fd(const struct ckfs_captures *captures)
 	return captures->epoll_fd;
 }
 
+/* How much of a text fits into @max bytes, no line being cut. */
+static size_t captures_whole_lines(const char *text, size_t len, size_t max)
+{
+	const char *end = len > max ? memrchr(text, '\n', max) : NULL;
+
+	if (len <= max)
+		return len;
+	return end ? (size_t)(end - text) + 1 : 0;
+}
+
 /**
  * ckfs_captures_print() - the text of ctl for one reader
- * @ret: the caller frees
+ * @ret: the caller frees, after a failure too
+ * @ret_len: at most CKFS_STATE_MAX; the oldest lines are left out beyond
  *
  * Return: 0; -ENOMEM.
  */
@@ -513,8 +597,11 @@ int ckfs_captures_print(const struct ckfs_captures *captures, uid_t reader, char
 		ckfs_record_print(&record, reader, f);
 	}
 	ckfs_history_print(&captures->history, reader, f);
+	if (fclose(f) != 0)
+		return -ENOMEM;
 
-	return fclose(f) == 0 ? 0 : -ENOMEM;
+	*ret_len = captures_whole_lines(*ret, *ret_len, CKFS_STATE_MAX);
+	return 0;
 }
 
 /**

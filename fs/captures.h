@@ -32,6 +32,7 @@ void ckfs_captures_interrupt(struct ckfs_captures *captures, uint64_t id);
 void ckfs_captures_step(struct ckfs_captures *captures);
 int ckfs_captures_timeout(const struct ckfs_captures *captures);
 void ckfs_captures_cancel(struct ckfs_captures *captures);
+bool ckfs_captures_reserve(const struct ckfs_captures *captures, const char *name);
 size_t ckfs_captures_running(const struct ckfs_captures *captures);
 int ckfs_captures_print(const struct ckfs_captures *captures, uid_t reader, char **ret,
 			size_t *ret_len);

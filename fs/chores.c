@@ -93,7 +93,6 @@ int ckfs_chores_new(struct ckfs_server *server, struct ckfs_chores **ret)
 {
 	struct ckfs_chores *chores = calloc(1, sizeof(*chores));
 	pthread_condattr_t monotonic;
-	pthread_t thread;
 	int r;
 
 	if (!chores)
@@ -106,13 +105,12 @@ int ckfs_chores_new(struct ckfs_server *server, struct ckfs_chores **ret)
 	pthread_cond_init(&chores->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 
-	r = pthread_create(&thread, NULL, chores_work, chores);
-	if (r > 0) {
+	r = ckfs_server_start_thread(chores_work, chores);
+	if (r < 0) {
 		free(chores);
-		return -r;
+		return r;
 	}
 
-	pthread_detach(thread);
 	*ret = chores;
 	return 0;
 }

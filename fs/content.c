@@ -2,13 +2,14 @@
 #include "fs/content.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
+#include <time.h>
 
 #include "format/checkpoint.h"
 #include "format/cleanup.h"
@@ -18,6 +19,8 @@
 #include "format/layout.h"
 #include "format/sums.h"
 #include "fs/render.h"
+
+#define CONTENT_TICK_NS 50000000 /* longer than two steps of a filesystem's clock */
 
 struct content_fd {
 	int32_t fd;
@@ -32,32 +35,94 @@ enum content_part {
 	_CONTENT_MAX,
 };
 
+static const char *const content_paths[] = {
+	[CONTENT_ROWS] = CKPT_PATH_MAP,
+	[CONTENT_LINKS] = CKPT_PATH_INFO,
+	[CONTENT_FDS] = CKPT_PATH_FDS,
+	[CONTENT_SUMS] = CKPT_PATH_SUMS,
+};
+
+struct content_loaded {
+	bool is;
+	uint64_t stamp; /* of the file */
+	int result;	/* what loading gave: 0, or why there is nothing */
+	size_t size;	/* bytes, about, that what was made of it takes */
+};
+
 struct ckfs_content {
 	pthread_mutex_t lock; /* of all that follows */
-	bool loaded[_CONTENT_MAX];
-	int result[_CONTENT_MAX]; /* what loading gave: 0, or why there is nothing */
+	bool settled;	      /* what was loaded stays: no look at the file is needed */
+	struct content_loaded loaded[_CONTENT_MAX];
 	uint64_t n_rows;
 	char *links[_CKFS_LINK_MAX];
 	struct content_fd *fds; /* ascending */
 	size_t n_fds;
 	struct ckpt_sums sums;
-	char *meta; /* rendered */
-	size_t meta_len;
+	uint64_t meta_stamp; /* 0: meta_size is not known */
+	uint64_t meta_size;  /* bytes of meta.json, rendered */
 	char meta_name[256]; /* for this name */
 };
 
+/**
+ * ckfs_content_stamp() - tell a file from what it was before
+ *
+ * Return: a number, another one when the file is another or has changed; 0 when it changed just
+ * now: it could change once more and bear the same times.
+ */
+uint64_t ckfs_content_stamp(const struct stat *st)
+{
+	const uint64_t parts[] = {
+		st->st_dev,
+		st->st_ino,
+		(uint64_t)st->st_size,
+		(uint64_t)st->st_mtim.tv_sec,
+		(uint64_t)st->st_mtim.tv_nsec,
+		(uint64_t)st->st_ctim.tv_sec,
+		(uint64_t)st->st_ctim.tv_nsec,
+	};
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	struct timespec now;
+	int64_t age_ns;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	age_ns = (now.tv_sec - st->st_ctim.tv_sec) * INT64_C(1000000000) + now.tv_nsec -
+		 st->st_ctim.tv_nsec;
+	if (age_ns < CONTENT_TICK_NS)
+		return 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		h = (h ^ parts[i]) * UINT64_C(0xff51afd7ed558ccd);
+		h ^= h >> 32;
+	}
+	return h ?: 1;
+}
+
+/* The stamp of a file of a checkpoint. Return: 0; as ckpt_fd_open_beneath(). */
+int ckfs_content_stamp_at(int dirfd, const char *path, uint64_t *ret)
+{
+	cleanup_fd int fd = ckpt_fd_open_beneath(dirfd, path, O_PATH | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+
+	*ret = ckfs_content_stamp(&st);
+	return 0;
+}
+
 static int content_read_json(int dirfd, const char *path, enum json_type type,
-			     struct json_object **ret)
+			     struct json_object **ret, size_t *ret_len)
 {
 	cleanup_json struct json_object *object = NULL;
 	cleanup_free void *text = NULL;
-	size_t len;
 	int r;
 
-	r = ckpt_fd_read_all(dirfd, path, CKPT_JSON_MAX, &text, &len);
+	r = ckpt_fd_read_all(dirfd, path, CKPT_JSON_MAX, &text, ret_len);
 	if (r < 0)
 		return r;
-	r = ckpt_json_parse(text, len, &object);
+	r = ckpt_json_parse(text, *ret_len, &object);
 	if (r < 0)
 		return r;
 	if (!json_object_is_type(object, type))
@@ -67,12 +132,12 @@ static int content_read_json(int dirfd, const char *path, enum json_type type,
 	return 0;
 }
 
-static int content_load_rows(struct ckfs_content *content, int dirfd)
+static int content_load_rows(struct ckfs_content *content, int dirfd, size_t *ret_len)
 {
 	cleanup_json struct json_object *array = NULL;
 	int r;
 
-	r = content_read_json(dirfd, CKPT_PATH_MAP, json_type_array, &array);
+	r = content_read_json(dirfd, CKPT_PATH_MAP, json_type_array, &array, ret_len);
 	if (r < 0)
 		return r;
 
@@ -80,14 +145,14 @@ static int content_load_rows(struct ckfs_content *content, int dirfd)
 	return 0;
 }
 
-static int content_load_links(struct ckfs_content *content, int dirfd)
+static int content_load_links(struct ckfs_content *content, int dirfd, size_t *ret_len)
 {
 	cleanup_json struct json_object *object = NULL;
 	struct ckpt_threads threads = {};
 	struct ckpt_info info = {};
 	int r;
 
-	r = content_read_json(dirfd, CKPT_PATH_INFO, json_type_object, &object);
+	r = content_read_json(dirfd, CKPT_PATH_INFO, json_type_object, &object, ret_len);
 	if (r < 0)
 		return r;
 	r = ckpt_info_from_json(object, &info, &threads);
@@ -109,13 +174,13 @@ static int content_compare_fds(const void *a, const void *b)
 	return (x->fd > y->fd) - (x->fd < y->fd);
 }
 
-static int content_load_fds(struct ckfs_content *content, int dirfd)
+static int content_load_fds(struct ckfs_content *content, int dirfd, size_t *ret_len)
 {
 	cleanup_json struct json_object *array = NULL;
 	struct ckpt_fds fds = {};
 	int r;
 
-	r = content_read_json(dirfd, CKPT_PATH_FDS, json_type_array, &array);
+	r = content_read_json(dirfd, CKPT_PATH_FDS, json_type_array, &array, ret_len);
 	if (r < 0)
 		return r;
 	r = ckpt_fds_from_json(array, &fds);
@@ -136,23 +201,22 @@ static int content_load_fds(struct ckfs_content *content, int dirfd)
 	return content->fds ? 0 : -ENOMEM;
 }
 
-static int content_load_sums(struct ckfs_content *content, int dirfd)
+static int content_load_sums(struct ckfs_content *content, int dirfd, size_t *ret_len)
 {
 	cleanup_free void *text = NULL;
-	size_t len;
 	int r;
 
-	r = ckpt_fd_read_all(dirfd, CKPT_PATH_SUMS, CKPT_JSON_MAX, &text, &len);
+	r = ckpt_fd_read_all(dirfd, CKPT_PATH_SUMS, CKPT_JSON_MAX, &text, ret_len);
 	if (r < 0)
 		return r;
-	r = ckpt_sums_parse(text, len, &content->sums);
+	r = ckpt_sums_parse(text, *ret_len, &content->sums);
 	if (r == -EBADMSG)
 		syslog(LOG_WARNING, "cannot read a list of digests, \"%s\": %s, ignoring",
 		       CKPT_PATH_SUMS, strerror(-r));
 	return r;
 }
 
-static int (*const content_loaders[])(struct ckfs_content *content, int dirfd) = {
+static int (*const content_loaders[])(struct ckfs_content *content, int dirfd, size_t *ret_len) = {
 	[CONTENT_ROWS] = content_load_rows,
 	[CONTENT_LINKS] = content_load_links,
 	[CONTENT_FDS] = content_load_fds,
@@ -165,19 +229,68 @@ static bool content_is_final(int r)
 	return r != -ENOMEM && r != -EMFILE && r != -ENFILE && r != -EINTR && r != -EIO;
 }
 
+static void content_drop_rows(struct ckfs_content *content)
+{
+	content->n_rows = 0;
+}
+
+static void content_drop_links(struct ckfs_content *content)
+{
+	for (size_t i = 0; i < _CKFS_LINK_MAX; i++) {
+		free(content->links[i]);
+		content->links[i] = NULL;
+	}
+}
+
+static void content_drop_fds(struct ckfs_content *content)
+{
+	for (size_t i = 0; i < content->n_fds; i++)
+		free(content->fds[i].path);
+	free(content->fds);
+	content->fds = NULL;
+	content->n_fds = 0;
+}
+
+static void content_drop_sums(struct ckfs_content *content)
+{
+	ckpt_sums_done(&content->sums);
+}
+
+static void (*const content_droppers[])(struct ckfs_content *content) = {
+	[CONTENT_ROWS] = content_drop_rows,
+	[CONTENT_LINKS] = content_drop_links,
+	[CONTENT_FDS] = content_drop_fds,
+	[CONTENT_SUMS] = content_drop_sums,
+};
+
+static void content_drop(struct ckfs_content *content, enum content_part part)
+{
+	content_droppers[part](content);
+	content->loaded[part] = (struct content_loaded){};
+}
+
 /* Under the lock. */
 static int content_load(struct ckfs_content *content, int dirfd, enum content_part part)
 {
+	struct content_loaded *loaded = &content->loaded[part];
+	struct content_loaded now = { .is = true };
+	size_t len = 0;
 	int r;
 
-	if (content->loaded[part])
-		return content->result[part];
+	if (loaded->is && content->settled)
+		return loaded->result;
+	r = ckfs_content_stamp_at(dirfd, content_paths[part], &now.stamp);
+	if (loaded->is && r == 0 && now.stamp && now.stamp == loaded->stamp)
+		return loaded->result;
 
-	r = content_loaders[part](content, dirfd);
-	if (content_is_final(r)) {
-		content->loaded[part] = true;
-		content->result[part] = r;
-	}
+	content_drop(content, part);
+	if (r == 0)
+		r = content_loaders[part](content, dirfd, &len);
+	now.result = r;
+	now.size = len;
+	/* What is not there yet, or still being written, will be looked at again. */
+	if (content_is_final(r) && (content->settled || now.stamp))
+		*loaded = now;
 	return r;
 }
 
@@ -248,80 +361,100 @@ int ckfs_content_each_fd(struct ckfs_content *content, int dirfd, ckfs_fd_visit_
 	return r;
 }
 
-/* Under the lock. */
-static int content_render_meta(struct ckfs_content *content, int dirfd, const char *name)
+static int content_read_meta(int dirfd, char **ret, size_t *ret_len)
 {
-	cleanup_free void *stored = NULL;
-	char *text;
-	size_t stored_len, len;
+	void *text;
 	int r;
 
-	if (content->meta && !strcmp(content->meta_name, name))
-		return 0;
-
-	r = ckpt_fd_read_all(dirfd, CKPT_PATH_META, CKPT_JSON_MAX, &stored, &stored_len);
-	if (r < 0)
-		return r;
-	r = ckfs_render_meta(stored, stored_len, name, &text, &len);
-	if (r < 0)
-		return r;
-
-	free(content->meta);
-	content->meta = text;
-	content->meta_len = len;
-	strncpy(content->meta_name, name, sizeof(content->meta_name) - 1);
-	return 0;
+	r = ckpt_fd_read_all(dirfd, CKPT_PATH_META, CKFS_META_MAX, &text, ret_len);
+	if (r == 0)
+		*ret = text;
+	return r;
 }
 
 /**
  * ckfs_content_meta() - meta.json as it is shown under a name
- * @ret: the caller frees; NULL where only the length is wanted
+ * @ret: the caller frees
  *
- * Return: 0; as ckpt_fd_read_all().
+ * The text is made anew each time: kept, those of a hostile store would fill our memory.
+ *
+ * Return: 0; -EFBIG above CKFS_META_MAX: it is to be shown as it is stored; as
+ * ckpt_fd_read_all().
  */
 int ckfs_content_meta(struct ckfs_content *content, int dirfd, const char *name, char **ret,
 		      size_t *ret_len)
 {
+	cleanup_free char *stored = NULL;
+	size_t len;
 	int r;
 
+	r = content_read_meta(dirfd, &stored, &len);
+	return r < 0 ? r : ckfs_render_meta(stored, len, name, ret, ret_len);
+}
+
+static bool content_knows_meta(struct ckfs_content *content, uint64_t stamp, const char *name,
+			       uint64_t *ret)
+{
+	bool known;
+
 	pthread_mutex_lock(&content->lock);
-	r = content_render_meta(content, dirfd, name);
-	if (r == 0 && ret) {
-		/* Not a string: what does not parse may hold anything. */
-		*ret = malloc(content->meta_len + 1);
-		if (*ret)
-			memcpy(*ret, content->meta, content->meta_len + 1);
-		else
-			r = -ENOMEM;
-	}
-	if (r == 0)
-		*ret_len = content->meta_len;
+	known = stamp && content->meta_stamp == stamp && !strcmp(content->meta_name, name);
+	if (known)
+		*ret = content->meta_size;
 	pthread_mutex_unlock(&content->lock);
-	return r;
+	return known;
+}
+
+/* The length of what ckfs_content_meta() gives; as that one. */
+int ckfs_content_meta_size(struct ckfs_content *content, int dirfd, const char *name, uint64_t *ret)
+{
+	cleanup_free char *text = NULL;
+	uint64_t stamp;
+	size_t len;
+	int r;
+
+	r = ckfs_content_stamp_at(dirfd, CKPT_PATH_META, &stamp);
+	if (r < 0 || content_knows_meta(content, stamp, name, ret))
+		return r;
+	r = ckfs_content_meta(content, dirfd, name, &text, &len);
+	if (r < 0)
+		return r;
+
+	pthread_mutex_lock(&content->lock);
+	content->meta_stamp = stamp;
+	content->meta_size = len;
+	strncpy(content->meta_name, name, sizeof(content->meta_name) - 1);
+	pthread_mutex_unlock(&content->lock);
+	*ret = len;
+	return 0;
 }
 
 /* SHA256SUMS as it is shown under a name; as ckfs_content_meta(). */
 int ckfs_content_sums(struct ckfs_content *content, int dirfd, const char *name, char **ret,
 		      size_t *ret_len)
 {
-	cleanup_free void *stored = NULL, *meta = NULL;
-	size_t stored_len, meta_len;
+	cleanup_free char *meta = NULL, *rendered = NULL;
+	cleanup_free void *stored = NULL;
+	size_t stored_len, meta_len, rendered_len;
 	int r;
 
 	r = ckpt_fd_read_all(dirfd, CKPT_PATH_SUMS, CKPT_JSON_MAX, &stored, &stored_len);
 	if (r < 0)
 		return r;
-	r = ckpt_fd_read_all(dirfd, CKPT_PATH_META, CKPT_JSON_MAX, &meta, &meta_len);
+	r = content_read_meta(dirfd, &meta, &meta_len);
+	if (r == -EFBIG) { /* it is shown as it is stored: so is its line */
+		*ret = steal_pointer(stored);
+		*ret_len = stored_len;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	r = ckfs_render_meta(meta, meta_len, name, &rendered, &rendered_len);
 	if (r < 0)
 		return r;
 
-	pthread_mutex_lock(&content->lock);
-	r = content_render_meta(content, dirfd, name);
-	if (r == 0)
-		r = ckfs_render_sums(stored, stored_len, meta, meta_len, content->meta,
-				     content->meta_len, ret, ret_len);
-	pthread_mutex_unlock(&content->lock);
-	return r;
+	return ckfs_render_sums(stored, stored_len, meta, meta_len, rendered, rendered_len, ret,
+				ret_len);
 }
 
 /* 1 with the digest that a file should have; 0 where none is known. */
@@ -387,17 +520,41 @@ int ckfs_content_new(struct ckfs_content **ret)
 	return 0;
 }
 
+/* Forgets all that was read: it will be read again. */
+void ckfs_content_drop(struct ckfs_content *content)
+{
+	pthread_mutex_lock(&content->lock);
+	for (int part = 0; part < _CONTENT_MAX; part++)
+		content_drop(content, (enum content_part)part);
+	content->meta_stamp = 0;
+	pthread_mutex_unlock(&content->lock);
+}
+
+/* Whether the checkpoint is whole, so that what was read from it stays true. */
+void ckfs_content_settle(struct ckfs_content *content, bool settled)
+{
+	pthread_mutex_lock(&content->lock);
+	content->settled = settled;
+	pthread_mutex_unlock(&content->lock);
+}
+
+/* Bytes, about, that it keeps. */
+size_t ckfs_content_size(struct ckfs_content *content)
+{
+	size_t size = 0;
+
+	pthread_mutex_lock(&content->lock);
+	for (int part = 0; part < _CONTENT_MAX; part++)
+		size += content->loaded[part].size;
+	pthread_mutex_unlock(&content->lock);
+	return size;
+}
+
 struct ckfs_content *ckfs_content_free(struct ckfs_content *content)
 {
 	if (!content)
 		return NULL;
-	for (size_t i = 0; i < _CKFS_LINK_MAX; i++)
-		free(content->links[i]);
-	for (size_t i = 0; i < content->n_fds; i++)
-		free(content->fds[i].path);
-	free(content->fds);
-	ckpt_sums_done(&content->sums);
-	free(content->meta);
+	ckfs_content_drop(content);
 	pthread_mutex_destroy(&content->lock);
 	free(content);
 	return NULL;

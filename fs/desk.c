@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "format/cleanup.h"
 
@@ -18,9 +19,12 @@ struct desk_pending {
 	size_t size;	  /* of the read, or of the write */
 	uint64_t offset;
 	uid_t uid;
+	ckfs_desk_named_t named; /* of a name that was asked about */
+	void *userdata;
 };
 
 struct ckfs_desk {
+	const char *spec; /* the store, as it is called in messages */
 	int bus_fd;
 	pthread_mutex_t lock;
 	/* protected by lock */
@@ -205,14 +209,14 @@ static void desk_interrupted(fuse_req_t req, void *data)
 	pthread_mutex_unlock(&desk->lock);
 }
 
-/* Under the lock. */
+/* Under the lock. What is not sent yet is the asker's still, whatever happens to the broker. */
 static int desk_send(struct ckfs_desk *desk, const struct ckfs_ask *ask)
 {
 	struct desk_pending *pending = desk_find(desk, ask->id);
 	int r;
 
-	if (!pending)
-		return 0; /* the broker went, and it was replied to */
+	if (desk->broker_is_gone)
+		return -EIO;
 	r = ckfs_bus_ask(desk->bus_fd, ask);
 	if (r < 0)
 		return r;
@@ -253,9 +257,8 @@ static int desk_ask(struct ckfs_desk *desk, const struct desk_pending *pending,
 	if (r == 0)
 		return 0;
 
-	copy = desk_take(desk, ask->id);
-	free(copy);
-	return copy ? r : 0;
+	free(desk_take(desk, ask->id));
+	return r;
 }
 
 /**
@@ -342,6 +345,34 @@ int ckfs_desk_read(struct ckfs_desk *desk, struct ckfs_ctl *ctl, fuse_req_t req,
 	return desk_ask(desk, &pending, &ask);
 }
 
+static void desk_reply_named(struct desk_pending *pending, const struct ckfs_answer *answer)
+{
+	pending->named(pending->userdata, pending->req, answer->error);
+}
+
+/**
+ * ckfs_desk_ask_name() - ask whether a capture that runs will be called @name
+ * @named: replies to @req; called by the desk's own thread after 0 is returned, else never
+ *
+ * Return: 0; -EAGAIN, -EIO when the broker cannot be asked; -ENAMETOOLONG; -ENOMEM.
+ */
+int ckfs_desk_ask_name(struct ckfs_desk *desk, fuse_req_t req, const char *name,
+		       ckfs_desk_named_t named, void *userdata)
+{
+	struct desk_pending pending = {
+		.req = req,
+		.reply = desk_reply_named,
+		.named = named,
+		.userdata = userdata,
+	};
+	struct ckfs_ask ask = { .kind = CKFS_ASK_NAME, .len = (uint32_t)strlen(name) };
+
+	if (ask.len >= CKPT_NAME_SIZE)
+		return -ENAMETOOLONG;
+	memcpy(ask.text, name, ask.len);
+	return desk_ask(desk, &pending, &ask);
+}
+
 /* Tells the broker what needs no answer. */
 int ckfs_desk_tell(struct ckfs_desk *desk, enum ckfs_ask_kind kind)
 {
@@ -358,16 +389,38 @@ static void desk_reply(struct desk_pending *pending, const struct ckfs_answer *a
 	free(pending);
 }
 
+/* Under the lock: all that was sent; what was not is still being prepared by its asker. */
+static struct desk_pending *desk_take_sent(struct ckfs_desk *desk)
+{
+	struct desk_pending **link = &desk->pending, *sent = NULL;
+
+	while (*link) {
+		struct desk_pending *pending = *link;
+
+		if (!pending->sent) {
+			link = &pending->next;
+			continue;
+		}
+		*link = pending->next;
+		pending->next = sent;
+		sent = pending;
+	}
+	return sent;
+}
+
 /* Without a broker there are no captures, but everything can be read. */
 static void desk_close(struct ckfs_desk *desk)
 {
 	const struct ckfs_answer gone = { .error = EIO };
 	struct desk_pending *pending, *next;
 
+	syslog(LOG_ERR,
+	       "the broker of \"%s\" is gone: nothing is captured any more, and nobody "
+	       "unmounts it but umount",
+	       desk->spec);
 	pthread_mutex_lock(&desk->lock);
 	desk->broker_is_gone = true;
-	pending = desk->pending;
-	desk->pending = NULL;
+	pending = desk_take_sent(desk);
 	pthread_mutex_unlock(&desk->lock);
 
 	for (; pending; pending = next) {
@@ -391,27 +444,27 @@ static void *desk_listen(void *data)
 
 /**
  * ckfs_desk_new() - open the desk, and start its thread
- * @bus_fd: the server's end; the desk's from now on. Both live as long as the process.
+ * @spec: the store's name; not owned
+ * @bus_fd: the server's end; the desk's from now on. All live as long as the process.
  *
  * Return: 0; -ENOMEM; -EAGAIN.
  */
-int ckfs_desk_new(int bus_fd, struct ckfs_desk **ret)
+int ckfs_desk_new(const char *spec, int bus_fd, struct ckfs_desk **ret)
 {
 	struct ckfs_desk *desk = calloc(1, sizeof(*desk));
-	pthread_t thread;
 	int r;
 
 	if (!desk)
 		return -ENOMEM;
+	desk->spec = spec;
 	desk->bus_fd = bus_fd;
 	pthread_mutex_init(&desk->lock, NULL);
-	r = pthread_create(&thread, NULL, desk_listen, desk);
-	if (r > 0) {
+	r = ckfs_server_start_thread(desk_listen, desk);
+	if (r < 0) {
 		free(desk);
-		return -r;
+		return r;
 	}
 
-	pthread_detach(thread);
 	*ret = desk;
 	return 0;
 }

@@ -12,7 +12,12 @@
 struct ckfs_desk; /* fields are in desk.c */
 struct ckfs_ctl;  /* an open handle of ctl; fields are in desk.c */
 
-int ckfs_desk_new(int bus_fd, struct ckfs_desk **ret);
+int ckfs_desk_new(const char *spec, int bus_fd, struct ckfs_desk **ret);
+/* @error: EEXIST when a capture will be called that; another one; 0. */
+typedef void (*ckfs_desk_named_t)(void *userdata, fuse_req_t req, int error);
+
+int ckfs_desk_ask_name(struct ckfs_desk *desk, fuse_req_t req, const char *name,
+		       ckfs_desk_named_t named, void *userdata);
 int ckfs_desk_tell(struct ckfs_desk *desk, enum ckfs_ask_kind kind);
 
 int ckfs_ctl_new(const struct fuse_ctx *opener, struct ckfs_ctl **ret);

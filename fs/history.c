@@ -2,7 +2,10 @@
 #include "fs/history.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
+
+#include "format/utf8.h"
 
 static size_t history_count(const struct ckfs_history *history, uid_t uid)
 {
@@ -42,12 +45,49 @@ void ckfs_history_add(struct ckfs_history *history, const struct ckfs_record *re
 	history->items[history->n++] = *record;
 }
 
-/* The line is the unit of ctl's text: nothing a target chose may end it. */
-static void record_print_said(const char *said, FILE *f)
+/* Bytes of the character at @text; 0: they are none. */
+static size_t said_character(const char *text)
 {
-	fputs(" said=", f);
-	for (const char *p = said; *p; p++)
-		fputc((unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p, f);
+	size_t left = strnlen(text, 4);
+
+	for (size_t n = 1; n <= left; n++)
+		if (ckpt_utf8_valid(text, n))
+			return n;
+	return 0;
+}
+
+/* C0, DEL, and C1, which are U+0080 to U+009F. */
+static bool said_is_control(const char *text, size_t n)
+{
+	unsigned char first = (unsigned char)text[0], second = (unsigned char)text[n - 1];
+
+	return n == 1 ? first < ' ' || first == 0x7f : n == 2 && first == 0xc2 && second < 0xa0;
+}
+
+/**
+ * ckfs_said_clean() - make a sentence fit for a line, a log and a terminal
+ * @said: changed in place; never longer than before
+ *
+ * Anybody's command and any target's name may be quoted in it: control characters, and bytes that
+ * are no UTF-8, become question marks.
+ */
+void ckfs_said_clean(char *said)
+{
+	char *to = said;
+
+	for (const char *from = said; *from;) {
+		size_t n = said_character(from);
+
+		if (n == 0 || said_is_control(from, n)) {
+			*to++ = '?';
+			from += n ?: 1;
+			continue;
+		}
+		memmove(to, from, n);
+		to += n;
+		from += n;
+	}
+	*to = '\0';
 }
 
 static void record_print_mode(const struct ckpt_job_status *status, FILE *f)
@@ -77,7 +117,7 @@ static void record_print_failed(const struct ckpt_job_status *status, FILE *f)
 	record_print_mode(status, f);
 	fprintf(f, " errno=%s", name ?: "EIO");
 	if (status->said[0])
-		record_print_said(status->said, f);
+		fprintf(f, " said=%s", status->said);
 }
 
 static const struct {

@@ -21,4 +21,5 @@ struct ckfs_history {
 
 void ckfs_history_add(struct ckfs_history *history, const struct ckfs_record *record);
 void ckfs_history_print(const struct ckfs_history *history, uid_t reader, FILE *f);
+void ckfs_said_clean(char *said);
 void ckfs_record_print(const struct ckfs_record *record, uid_t reader, FILE *f);

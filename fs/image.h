@@ -7,6 +7,7 @@
  * directory fds are opened again when there are too many. Safe from many threads.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
@@ -18,7 +19,7 @@ struct ckpt_store;
 struct ckfs_images; /* fields are in image.c */
 struct ckfs_image;  /* fields are in image.c */
 
-/* Of an image, and never changing. */
+/* Of an image: what its meta.json says now, and its directory where that does not. */
 struct ckfs_facts {
 	uid_t uid;
 	gid_t gid;
@@ -31,6 +32,7 @@ struct ckfs_facts {
 struct ckfs_visit {
 	struct ckfs_image *image;
 	struct ckfs_place place;
+	bool settled; /* nothing below it changes any more: it was not copied in just now */
 	char name[CKPT_NAME_SIZE];
 };
 
@@ -42,7 +44,7 @@ uint64_t ckfs_images_hash(const struct ckfs_images *images, uint64_t key, const 
 int ckfs_image_get(struct ckfs_images *images, const char *name, struct ckfs_image **ret);
 struct ckfs_image *ckfs_image_ref(struct ckfs_image *image);
 struct ckfs_image *ckfs_image_unref(struct ckfs_image *image);
-const struct ckfs_facts *ckfs_image_facts(const struct ckfs_image *image);
+struct ckfs_facts ckfs_image_facts(struct ckfs_image *image);
 
 int ckfs_image_enter(struct ckfs_image *image, struct ckfs_visit *ret);
 void ckfs_image_leave(struct ckfs_visit *visit);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "format/cleanup.h"
@@ -20,6 +21,7 @@
 #include "fs/mounts.h"
 #include "fs/options.h"
 #include "fs/terminal.h"
+#include "fs/tree.h"
 
 #define MOUNT_PROGRAM "mount.sandckpt"
 
@@ -80,6 +82,20 @@ static int mount_resolve_parent(const char *dir, char ret[PATH_MAX])
 	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+/* A mount of ours that serves but captures nothing: who is on top of it would never be rid of it. */
+static bool mount_has_no_broker(const char *dir)
+{
+	cleanup_fd int fd = -EBADF;
+	struct ckfs_mount mount;
+	char path[PATH_MAX + 8], byte;
+
+	if (ckfs_mounts_find(dir, &mount) <= 0 || !mount.ours)
+		return false;
+	snprintf(path, sizeof(path), "%s/" CKFS_CTL, dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	return fd >= 0 && read(fd, &byte, 1) < 0 && errno == EIO;
+}
+
 /* Absolute, no links, a directory, nothing dead on it. */
 static int mount_resolve(const char *dir, char ret[PATH_MAX])
 {
@@ -97,8 +113,23 @@ static int mount_resolve(const char *dir, char ret[PATH_MAX])
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
 		return -ENOTDIR;
+	if (!realpath(dir, ret))
+		return -errno;
 
-	return realpath(dir, ret) ? 0 : -errno;
+	return mount_has_no_broker(ret) ? ckfs_mounts_detach(ret, true) : 0;
+}
+
+/* Whether a store could be made. */
+static int mount_check_store_parent(const char *spec)
+{
+	char path[PATH_MAX];
+	int r;
+
+	r = mount_resolve_parent(spec, path);
+	if (r < 0)
+		return r;
+	*strrchr(path, '/') = '\0';
+	return faccessat(AT_FDCWD, *path ? path : "/", W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
 
 /* A store that is about to be made is not there yet, and a check makes none. */
@@ -112,7 +143,7 @@ static int mount_open_store(const struct ckfs_options *options, struct ckpt_stor
 		return r;
 
 	*ret = NULL;
-	return 0;
+	return mount_check_store_parent(options->spec);
 }
 
 static int mount_fail_store(const struct ckfs_options *options, int r)
@@ -128,6 +159,17 @@ static int mount_fail_store(const struct ckfs_options *options, int r)
 				  options->spec);
 	return mount_fail(mount_is_denied(r) ? CKFS_EXIT_USAGE : CKFS_EXIT_MOUNT,
 			  "cannot open the store \"%s\": %s", options->spec, strerror(-r));
+}
+
+/* The store would be walked by way of its own mount, which waits for itself. */
+static bool mount_is_beneath_store(const char *dir, const char *spec)
+{
+	cleanup_free char *store = realpath(spec, NULL);
+	size_t len = store ? strlen(store) : 0;
+
+	if (len == 1)
+		return dir[1];
+	return len > 0 && !strncmp(dir, store, len) && dir[len] == '/';
 }
 
 static void mount_say_ready(const struct ckfs_options *options, const char *dir)
@@ -230,6 +272,10 @@ static int mount_run(const struct ckfs_options *options, const struct ckpt_job_o
 	r = mount_open_store(options, &store);
 	if (r < 0)
 		return mount_fail_store(options, r);
+	if (mount_is_beneath_store(dir, options->spec))
+		return mount_fail(CKFS_EXIT_USAGE,
+				  "cannot mount \"%s\" on \"%s\": it lies in the store itself",
+				  options->spec, options->dir);
 	if (options->fake)
 		return CKFS_EXIT_DONE;
 
@@ -264,5 +310,6 @@ int ckfs_mount_main(int argc, char **argv, const struct ckpt_job_ops *ops)
 	/* Who waits for the end of a pipe that we inherited must not wait for the mount's. */
 	(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 	ckfs_terminal_keep();
+	(void)setlogmask(LOG_UPTO(options.debug ? LOG_DEBUG : LOG_INFO));
 	return mount_run(&options, ops);
 }

@@ -23,12 +23,14 @@
 #include "fs/terminal.h"
 #include "fs/tree.h"
 
-#define OPS_DAY_S 86400.0 /* below a checkpoint nothing changes */
+#define OPS_DAY_S 86400.0 /* below a whole checkpoint nothing changes */
+#define OPS_ENTRY_MIN 128 /* bytes of an entry with attributes: fewer than any has */
 
 /* An open file. */
 struct ops_handle {
 	struct ckfs_file file;
 	struct ckfs_ctl *ctl; /* NULL: a file of a checkpoint */
+	bool same;	      /* as it was when the kernel read it last */
 };
 
 /* An open directory: its names as they were when it was opened, or rewound. */
@@ -94,7 +96,8 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	param = ops_entry(server, &entry);
-	fuse_reply_entry(req, &param);
+	if (fuse_reply_entry(req, &param) < 0)
+		ckfs_tree_forget(server->tree, entry.node, 1); /* interrupted: it never counted */
 }
 
 static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n_lookups)
@@ -179,7 +182,7 @@ static int ops_handle_new(struct ckfs_server *server, fuse_req_t req, fuse_ino_t
 	else if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
 		r = -EPERM;
 	else
-		r = ckfs_tree_open(server->tree, node, &handle->file);
+		r = ckfs_tree_open(server->tree, node, &handle->same, &handle->file);
 	if (r < 0) {
 		ops_handle_free(handle);
 		return r;
@@ -204,7 +207,7 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->fh = (uint64_t)(uintptr_t)handle;
 	fi->direct_io = handle->ctl != NULL;
 	/* Text that is rendered changes with a rename: what was cached may be another name's. */
-	fi->keep_cache = handle->file.fd >= 0;
+	fi->keep_cache = handle->file.fd >= 0 && handle->same;
 	fi->noflush = 1;
 	atomic_fetch_add(&server->n_open, 1);
 	if (fuse_reply_open(req, fi) < 0) {
@@ -307,7 +310,8 @@ static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	pthread_mutex_init(&dir->lock, NULL);
 
 	fi->fh = (uint64_t)(uintptr_t)dir;
-	fi->cache_readdir = fi->keep_cache = ino != FUSE_ROOT_ID;
+	fi->cache_readdir = fi->keep_cache =
+	    ckfs_tree_is_settled(server->tree, ops_node(server, ino));
 	atomic_fetch_add(&server->n_open, 1);
 	if (fuse_reply_open(req, fi) < 0) {
 		atomic_fetch_sub(&server->n_open, 1);
@@ -357,26 +361,71 @@ static size_t ops_add_plain(fuse_req_t req, char *buf, size_t room, const struct
 	return fuse_add_direntry(req, buf, room, name->name, &st, next);
 }
 
-/* 0 when what the name meant is gone; else its size, be it added or too large for @room. */
+/*
+ * 0 when what the name meant is gone; else its size, be it added or too large for @room.
+ * @ret: the node that was looked up, if one was; NULL else
+ */
 static size_t ops_add_plus(fuse_req_t req, struct ckfs_server *server, struct ckfs_node *node,
-			   char *buf, size_t room, const struct ckfs_name *name, off_t next)
+			   char *buf, size_t room, const struct ckfs_name *name, off_t next,
+			   struct ckfs_node **ret)
 {
 	struct fuse_entry_param param = {
 		.attr = { .st_ino = FUSE_ROOT_ID, .st_mode = name->mode },
 	};
 	struct ckfs_entry entry = {};
 	size_t n;
+	int r;
 
-	/* The kernel looks . and .. up by itself; an entry without a number counts no look-up. */
+	/*
+	 * The kernel looks . and .. up by itself; an entry without a number counts no look-up, and
+	 * leaves the kernel to ask what is wrong with it.
+	 */
 	if (!ops_is_dots(name->name)) {
-		if (ckfs_tree_lookup(server->tree, node, name->name, &entry) < 0)
+		param.attr.st_ino = name->ino ?: FUSE_ROOT_ID;
+		r = ckfs_tree_lookup(server->tree, node, name->name, &entry);
+		if (r == -ENOENT)
 			return 0;
-		param = ops_entry(server, &entry);
+		if (r == 0)
+			param = ops_entry(server, &entry);
 	}
 	n = fuse_add_direntry_plus(req, buf, room, name->name, &param, next);
 	if (n > room && entry.node)
 		ckfs_tree_forget(server->tree, entry.node, 1);
+	else
+		*ret = entry.node;
 	return n;
+}
+
+/* What goes into one reply to readdir, or readdirplus. */
+struct ops_page {
+	char *buf;
+	size_t size, len;
+	struct ckfs_node **nodes; /* looked up for it; NULL: plain names */
+	size_t n_nodes;
+};
+
+static int ops_page_fill(fuse_req_t req, struct ckfs_server *server, struct ops_dir *dir,
+			 struct ckfs_node *node, off_t offset, struct ops_page *page)
+{
+	int r;
+
+	r = ops_dir_fill(server, dir, node, offset);
+	for (size_t i = (size_t)offset; r == 0 && i < dir->listing.n; i++) {
+		const struct ckfs_name *name = &dir->listing.items[i];
+		size_t room = page->size - page->len, n;
+		char *at = page->buf + page->len;
+		struct ckfs_node *found = NULL;
+
+		n = page->nodes
+			? ops_add_plus(req, server, node, at, room, name, (off_t)i + 1, &found)
+			: ops_add_plain(req, at, room, name, (off_t)i + 1);
+		if (n > room)
+			break;
+		page->len += n;
+		if (found)
+			page->nodes[page->n_nodes++] = found;
+	}
+	return r;
 }
 
 static void ops_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -384,34 +433,26 @@ static void ops_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 {
 	struct ckfs_server *server = ops_server(req);
 	struct ops_dir *dir = (struct ops_dir *)(uintptr_t)fi->fh;
-	struct ckfs_node *node = ops_node(server, ino);
 	cleanup_free char *buf = malloc(size);
-	size_t len = 0, n;
+	cleanup_free struct ckfs_node **nodes = NULL;
+	struct ops_page page = { .buf = buf, .size = size };
 	int r;
 
-	if (!buf) {
+	if (plus)
+		page.nodes = nodes = calloc(size / OPS_ENTRY_MIN + 1, sizeof(*nodes));
+	if (!buf || (plus && !nodes)) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 
 	pthread_mutex_lock(&dir->lock);
-	r = ops_dir_fill(server, dir, node, offset);
-	for (size_t i = (size_t)offset; r == 0 && i < dir->listing.n; i++) {
-		const struct ckfs_name *name = &dir->listing.items[i];
-
-		n = plus
-			? ops_add_plus(req, server, node, buf + len, size - len, name, (off_t)i + 1)
-			: ops_add_plain(req, buf + len, size - len, name, (off_t)i + 1);
-		if (n > size - len)
-			break;
-		len += n;
-	}
+	r = ops_page_fill(req, server, dir, ops_node(server, ino), offset, &page);
 	pthread_mutex_unlock(&dir->lock);
 
-	if (r < 0)
-		fuse_reply_err(req, -r);
-	else
-		fuse_reply_buf(req, buf, len);
+	r = r < 0 ? fuse_reply_err(req, -r) : fuse_reply_buf(req, buf, page.len);
+	/* Interrupted: the kernel took none of the look-ups. After an error there are none. */
+	for (size_t i = 0; r < 0 && i < page.n_nodes; i++)
+		ckfs_tree_forget(server->tree, page.nodes[i], 1);
 }
 
 static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -437,6 +478,71 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_statfs(req, &st);
 }
 
+/* A rename that waits for the broker. */
+struct ops_rename {
+	struct ckfs_server *server;
+	char *name, *new_name; /* both in the root */
+};
+
+static struct ops_rename *ops_rename_free(struct ops_rename *rename)
+{
+	free(rename->name);
+	free(rename->new_name);
+	free(rename);
+	return NULL;
+}
+
+static int ops_rename_new(struct ckfs_server *server, const char *name, const char *new_name,
+			  struct ops_rename **ret)
+{
+	struct ops_rename *rename = calloc(1, sizeof(*rename));
+
+	if (!rename)
+		return -ENOMEM;
+	rename->server = server;
+	rename->name = strdup(name);
+	rename->new_name = strdup(new_name);
+	if (!rename->name || !rename->new_name) {
+		ops_rename_free(rename);
+		return -ENOMEM;
+	}
+
+	*ret = rename;
+	return 0;
+}
+
+static void ops_rename_now(void *userdata, fuse_req_t req, int error)
+{
+	struct ops_rename *rename = userdata;
+	struct ckfs_tree *tree = rename->server->tree;
+	struct ckfs_node *root = ckfs_tree_root(tree);
+
+	if (error != EEXIST) /* a broker that is gone reserves no names */
+		error = -ckfs_tree_rename(tree, root, rename->name, root, rename->new_name);
+	ops_rename_free(rename);
+	fuse_reply_err(req, error);
+}
+
+/* A name that a running capture is to have is the broker's to know. */
+static int ops_rename_ask(fuse_req_t req, struct ckfs_server *server, const char *name,
+			  const char *new_name)
+{
+	struct ops_rename *rename;
+	int r;
+
+	r = ops_rename_new(server, name, new_name, &rename);
+	if (r < 0)
+		return r;
+	r = ckfs_desk_ask_name(server->desk, req, new_name, ops_rename_now, rename);
+	if (r == -EIO) {
+		ops_rename_now(rename, req, EIO);
+		return 0;
+	}
+	if (r < 0)
+		ops_rename_free(rename);
+	return r == -EAGAIN ? -EBUSY : r;
+}
+
 static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		       const char *new_name, unsigned flags)
 {
@@ -445,9 +551,12 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 
 	/* Nothing is ever replaced, so RENAME_NOREPLACE asks for what is done anyway. */
 	if (!(flags & ~RENAME_NOREPLACE))
-		r = ckfs_tree_rename(server->tree, ops_node(server, parent), name,
-				     ops_node(server, new_parent), new_name);
-	fuse_reply_err(req, -r);
+		r = ckfs_tree_check_rename(server->tree, ops_node(server, parent), name,
+					   ops_node(server, new_parent), new_name);
+	if (r == 0)
+		r = ops_rename_ask(req, server, name, new_name);
+	if (r < 0)
+		fuse_reply_err(req, -r);
 }
 
 static void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)

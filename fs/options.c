@@ -51,8 +51,8 @@ static const struct option options_table[] = {
 	{ "captures",          OPTION_NUMBER, FIELD(captures),          1, 1024, "N", "captures running at once (8)" },
 	{ "captures_per_user", OPTION_NUMBER, FIELD(captures_per_user), 1, 1024, "N", "of these, of one user (2)" },
 	{ "copy_limit",        OPTION_SIZE,   FIELD(copy_limit),        0, UINT64_C(1) << 50, "SIZE", "memory a capture may hold (a quarter of what is free)" },
-	{ "mode",              OPTION_MODE,   FIELD(mode),              0, 0, "MODE", "auto, live or stop, where ctl is told none (auto)" },
-	{ "store",             OPTION_FORM,   FIELD(form),              0, 0, "FORM", "packed or plain, where ctl is told none" },
+	{ "mode",              OPTION_MODE,   FIELD(mode),              0, 0, "MODE", "auto or stop, where ctl is told none (auto)" },
+	{ "store",             OPTION_FORM,   FIELD(form),              0, 0, "FORM", "plain, where ctl is told none" },
 
 	{ "rw",          OPTION_RW },
 	{ "dev",         OPTION_PASS }, { "nodev",       OPTION_PASS },
@@ -98,11 +98,6 @@ static const struct {
 	{ "-V, --version", NULL,  "the version" },
 };
 /* clang-format on */
-
-static const char *const option_forms[] = {
-	[CKPT_FORM_PLAIN] = "plain",
-	[CKPT_FORM_PACKED] = "packed",
-};
 
 __attribute__((format(printf, 2, 3))) static int options_fail(struct ckfs_options *options,
 							      const char *format, ...)
@@ -206,12 +201,13 @@ static int option_set_number(struct ckfs_options *options, const struct option *
 
 static int option_set_form(struct ckfs_options *options, const char *value)
 {
-	for (int i = CKPT_FORM_PLAIN; i < _CKPT_FORM_MAX; i++)
-		if (!strcmp(value, option_forms[i])) {
-			options->form = i;
-			return 0;
-		}
-	return options_fail(options, "option \"store\" takes packed or plain, not \"%s\"", value);
+	if (!strcmp(value, "packed"))
+		return options_fail(options, "store=packed is not supported: say store=plain");
+	if (strcmp(value, "plain") != 0)
+		return options_fail(options, "option \"store\" takes plain, not \"%s\"", value);
+
+	options->form = CKPT_FORM_PLAIN;
+	return 0;
 }
 
 static int option_set_mode(struct ckfs_options *options, const char *value)
@@ -219,8 +215,11 @@ static int option_set_mode(struct ckfs_options *options, const char *value)
 	enum ckpt_mode mode = ckpt_mode_parse(value);
 
 	if ((int)mode < 0)
-		return options_fail(options, "option \"mode\" takes auto, live or stop, not \"%s\"",
+		return options_fail(options, "option \"mode\" takes auto or stop, not \"%s\"",
 				    value);
+	if (mode == CKPT_MODE_LIVE)
+		return options_fail(options,
+				    "mode=live is not supported: say mode=stop or mode=auto");
 	options->mode = mode;
 	return 0;
 }
@@ -311,6 +310,7 @@ static int options_take_long(struct ckfs_options *options, int argc, char **argv
 	const char *word = argv[*i] + 2;
 	const struct option *option = option_find(word, strcspn(word, "="));
 	char both[OPTIONS_WORD_MAX];
+	int n;
 
 	if (!strcmp(word, "help")) {
 		options->help = true;
@@ -331,7 +331,10 @@ static int options_take_long(struct ckfs_options *options, int argc, char **argv
 		return options_fail(options, "option \"%s\" needs a value: --%s=%s", argv[*i],
 				    option->name, option->arg);
 
-	snprintf(both, sizeof(both), "%s=%s", option->name, argv[++*i]);
+	n = snprintf(both, sizeof(both), "%s=%s", option->name, argv[++*i]);
+	if (n < 0 || (size_t)n >= sizeof(both))
+		return options_fail(options, "option \"--%s\" is longer than %zu bytes",
+				    option->name, sizeof(both) - 1);
 	return options_take_word(options, both);
 }
 

@@ -19,6 +19,7 @@ struct ckfs_tree;
 struct ckfs_server {
 	struct ckfs_server_params params;
 	struct fuse_session *session;
+	int dead_fd; /* a pipe that nobody reads, see ckfs_server_let_go() */
 	struct ckfs_tree *tree;
 	struct ckfs_desk *desk;
 	struct ckfs_chores *chores;
@@ -27,3 +28,5 @@ struct ckfs_server {
 };
 
 extern const struct fuse_lowlevel_ops ckfs_ops;
+
+int ckfs_server_start_thread(void *(*work)(void *data), void *data);

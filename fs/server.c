@@ -2,6 +2,7 @@
 #include "fs/server-internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -65,6 +66,19 @@ static int server_mount_options(const struct ckfs_options *options, char **ret)
 	return 0;
 }
 
+/* The end of a pipe that nobody reads: poll() says POLLERR of it. */
+static int server_open_dead(int *ret)
+{
+	int fds[2];
+
+	*ret = -EBADF;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	close_fd(fds[0]);
+	*ret = fds[1];
+	return 0;
+}
+
 /**
  * ckfs_server_new() - prepare a FUSE session
  * @params: copied; what it points to must outlive the server
@@ -87,17 +101,18 @@ int ckfs_server_new(const struct ckfs_server_params *params, struct ckfs_server 
 	server->params = *params;
 	fuse_set_log_func(server_log);
 
-	r = server_mount_options(params->options, &options);
-	argv[1] = options;
+	r = server_open_dead(&server->dead_fd);
+	r = r < 0 ? r : server_mount_options(params->options, &options);
 	if (r < 0) {
-		free(server);
+		ckfs_server_free(server);
 		return r;
 	}
+	argv[1] = options;
 	server->session = fuse_session_new(&args, &ckfs_ops, sizeof(ckfs_ops), server);
 	fuse_opt_free_args(&args); /* libfuse's copies, if it made some */
 	free(options);
 	if (!server->session) {
-		free(server);
+		ckfs_server_free(server);
 		return -EINVAL;
 	}
 
@@ -118,19 +133,15 @@ int ckfs_server_mount(struct ckfs_server *server, const char *dir)
  * The process that runs the server alone may hold the connection: then its death, whatever the
  * cause, ends the connection, and nobody hangs. In the other one libfuse is to forget the mount
  * without unmounting it, which it does when poll() says POLLERR of its descriptor: so it is given
- * a pipe that nobody reads.
+ * a pipe that nobody reads, which was made before, since then nothing here can fail.
  */
 void ckfs_server_let_go(struct ckfs_server *server)
 {
-	int fds[2];
+	int r;
 
-	if (pipe2(fds, O_CLOEXEC) < 0 ||
-	    dup3(fds[1], fuse_session_fd(server->session), O_CLOEXEC) < 0) {
-		close(fuse_session_fd(server->session)); /* then some bytes are lost */
-		return;
-	}
-	close(fds[0]);
-	close(fds[1]);
+	do
+		r = dup3(server->dead_fd, fuse_session_fd(server->session), O_CLOEXEC);
+	while (r < 0 && (errno == EINTR || errno == EBUSY));
 	fuse_session_unmount(server->session);
 }
 
@@ -138,7 +149,9 @@ struct ckfs_server *ckfs_server_free(struct ckfs_server *server)
 {
 	if (!server)
 		return NULL;
-	fuse_session_destroy(server->session);
+	if (server->session)
+		fuse_session_destroy(server->session);
+	close_fd(server->dead_fd);
 	free(server);
 	return NULL;
 }
@@ -191,17 +204,27 @@ static int server_become_owner(struct ckfs_server *server)
 	return 0;
 }
 
-static size_t server_raise_files(void)
+/* Of the descriptors, of which the broker raised the number, half are for open files. */
+static size_t server_max_open(void)
 {
 	struct rlimit files;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return SERVER_OPEN_MAX / 16;
-	files.rlim_cur = files.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &files);
-
-	/* Half of them are for open files. */
 	return files.rlim_cur / 2 < SERVER_OPEN_MAX ? files.rlim_cur / 2 : SERVER_OPEN_MAX;
+}
+
+/* Starts a thread that nobody waits for. Return: 0; -EAGAIN. */
+int ckfs_server_start_thread(void *(*work)(void *data), void *data)
+{
+	pthread_t thread;
+	int r;
+
+	r = pthread_create(&thread, NULL, work, data);
+	if (r > 0)
+		return -r;
+	pthread_detach(thread);
+	return 0;
 }
 
 static int server_start(struct ckfs_server *server, int bus_fd)
@@ -211,14 +234,14 @@ static int server_start(struct ckfs_server *server, int bus_fd)
 		.uid = server->params.uid,
 		.gid = server->params.gid,
 		.allow_other = server->params.options->allow_other,
-		.max_open = server_raise_files(),
+		.max_open = server_max_open(),
 	};
 	int r;
 
 	r = ckfs_tree_new(&tree, &server->tree);
 	if (r < 0)
 		return r;
-	r = ckfs_desk_new(bus_fd, &server->desk);
+	r = ckfs_desk_new(server->params.options->spec, bus_fd, &server->desk);
 	if (r < 0)
 		return r;
 

@@ -123,7 +123,7 @@ static int task_get_groups(const char *status, gid_t **ret, size_t *ret_n)
  */
 int ckfs_task_parse(const char *status, struct ckfs_task *ret)
 {
-	uint64_t tgid, of_thread, of_process, blocked, caps, seccomp;
+	uint64_t tgid, of_thread, of_process, blocked, permitted, effective, seccomp;
 	struct ckfs_task task = {};
 	int r;
 
@@ -131,7 +131,8 @@ int ckfs_task_parse(const char *status, struct ckfs_task *ret)
 	    task_get(status, "SigPnd:", 16, &of_thread) < 0 ||
 	    task_get(status, "ShdPnd:", 16, &of_process) < 0 ||
 	    task_get(status, "SigBlk:", 16, &blocked) < 0 ||
-	    task_get(status, "CapEff:", 16, &caps) < 0 ||
+	    task_get(status, "CapPrm:", 16, &permitted) < 0 ||
+	    task_get(status, "CapEff:", 16, &effective) < 0 ||
 	    task_get(status, "Seccomp:", 10, &seccomp) < 0 ||
 	    task_get_ids(status, "Uid:", task.uids) < 0 ||
 	    task_get_ids(status, "Gid:", task.gids) < 0)
@@ -144,7 +145,8 @@ int ckfs_task_parse(const char *status, struct ckfs_task *ret)
 	task.tgid = (pid_t)tgid;
 	task.pending = of_thread | of_process;
 	task.blocked = blocked;
-	task.cap_effective = caps;
+	task.cap_permitted = permitted;
+	task.cap_effective = effective;
 	task.seccomp = (int)seccomp;
 	*ret = task;
 	return 0;
@@ -173,6 +175,14 @@ void ckfs_task_done(struct ckfs_task *task)
 bool ckfs_task_is_interrupted(const struct ckfs_task *task)
 {
 	return task->pending & ~task->blocked & ~TASK_PATIENT;
+}
+
+/* Whether the kernel judges both by the same ids; the order of groups is the kernel's. */
+bool ckfs_task_is_like(const struct ckfs_task *a, const struct ckfs_task *b)
+{
+	return a->uids[3] == b->uids[3] && a->gids[3] == b->gids[3] && a->n_groups == b->n_groups &&
+	       (a->n_groups == 0 ||
+		!memcmp(a->groups, b->groups, a->n_groups * sizeof(a->groups[0])));
 }
 
 /**

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "format/cleanup.h"
+#include "format/name.h"
 #include "format/store.h"
 #include "fs/image.h"
 
@@ -20,7 +21,7 @@
 struct ckfs_node {
 	struct ckfs_image *image; /* NULL: the root, or ctl */
 	uint64_t ino;
-	atomic_bool checked; /* held against SHA256SUMS once */
+	atomic_ullong stamp; /* it had when it was held against SHA256SUMS; 0: it was not */
 
 	/* protected by tree->lock */
 	struct ckfs_node *next; /* of the bucket */
@@ -99,7 +100,7 @@ static void tree_grow(struct ckfs_tree *tree)
 static int tree_take(struct ckfs_tree *tree, struct ckfs_image *image, const char *path,
 		     struct ckfs_node **ret)
 {
-	uint64_t ino = ckfs_images_hash(tree->images, ckfs_image_facts(image)->key, path);
+	uint64_t ino = ckfs_images_hash(tree->images, ckfs_image_facts(image).key, path);
 	struct ckfs_node *node, *fresh, **bucket;
 
 	fresh = node_new(image, ino, path);
@@ -176,38 +177,53 @@ static void tree_stat_own(struct ckfs_tree *tree, const struct ckfs_node *node,
 		tree_set_times(&ret->st, store.st_mtim);
 }
 
-static void tree_stat_item(const struct ckfs_node *node, const struct ckfs_item *item,
-			   struct ckfs_entry *ret)
-{
-	const struct ckfs_facts *facts = ckfs_image_facts(node->image);
+struct tree_found {
+	struct ckfs_item item;
+	bool settled;
+};
 
-	ret->trust = item->fickle ? CKFS_TRUST_ENTRY : CKFS_TRUST_ALL;
+static enum ckfs_trust tree_trust(const struct tree_found *found)
+{
+	if (!found->settled)
+		return CKFS_TRUST_NONE;
+	return found->item.fickle ? CKFS_TRUST_ENTRY : CKFS_TRUST_ALL;
+}
+
+static void tree_stat_found(const struct ckfs_node *node, const struct tree_found *found,
+			    struct ckfs_entry *ret)
+{
+	const struct ckfs_facts facts = ckfs_image_facts(node->image);
+	const struct ckfs_item *item = &found->item;
+
+	ret->trust = tree_trust(found);
 	ret->st = (struct stat){
 		.st_ino = node->ino,
 		.st_mode = item->mode,
 		.st_nlink = 1,
-		.st_uid = facts->uid,
-		.st_gid = facts->gid,
+		.st_uid = facts.uid,
+		.st_gid = facts.gid,
 		.st_size = (off_t)item->size,
 		.st_blocks = (blkcnt_t)item->blocks,
 		.st_blksize = 4096,
 	};
-	tree_set_times(&ret->st, facts->created);
+	tree_set_times(&ret->st, facts.created);
 }
 
-static int tree_find(struct ckfs_image *image, const char *path, struct ckfs_item *ret)
+static int tree_find(struct ckfs_image *image, const char *path, struct tree_found *ret)
 {
 	struct ckfs_visit visit;
 	int r;
 
 	if (!*path) {
-		*ret = (struct ckfs_item){ .mode = S_IFDIR | 0700 };
+		/* Its name is in the root, where others rename and remove. */
+		*ret = (struct tree_found){ .item.mode = S_IFDIR | 0700 };
 		return 0;
 	}
 	r = ckfs_image_enter(image, &visit);
 	if (r < 0)
 		return r;
-	r = ckfs_view_find(&visit.place, path, ret);
+	r = ckfs_view_find(&visit.place, path, &ret->item);
+	ret->settled = visit.settled;
 	ckfs_image_leave(&visit);
 	return r;
 }
@@ -215,19 +231,17 @@ static int tree_find(struct ckfs_image *image, const char *path, struct ckfs_ite
 static int tree_enter(struct ckfs_tree *tree, struct ckfs_image *image, const char *path,
 		      struct ckfs_entry *ret)
 {
-	struct ckfs_item item;
+	struct tree_found found;
 	int r;
 
-	r = tree_find(image, path, &item);
+	r = tree_find(image, path, &found);
 	if (r < 0)
 		return r;
 	r = tree_take(tree, image, path, &ret->node);
 	if (r < 0)
 		return r;
 
-	tree_stat_item(ret->node, &item, ret);
-	if (!*path)
-		ret->trust = CKFS_TRUST_NONE;
+	tree_stat_found(ret->node, &found, ret);
 	return 0;
 }
 
@@ -284,18 +298,18 @@ int ckfs_tree_lookup(struct ckfs_tree *tree, struct ckfs_node *parent, const cha
 /* Return: 0 with @ret filled but for its node; -ENOENT when it is gone. */
 int ckfs_tree_stat(struct ckfs_tree *tree, struct ckfs_node *node, struct ckfs_entry *ret)
 {
-	struct ckfs_item item;
+	struct tree_found found;
 	int r;
 
 	if (!node->image) {
 		tree_stat_own(tree, node, ret);
 		return 0;
 	}
-	r = tree_find(node->image, node->path, &item);
+	r = tree_find(node->image, node->path, &found);
 	if (r < 0)
 		return r;
 
-	tree_stat_item(node, &item, ret);
+	tree_stat_found(node, &found, ret);
 	return 0;
 }
 
@@ -310,7 +324,7 @@ static int tree_list_name(void *userdata, const char *name)
 	uint64_t key = ckfs_images_key(to->tree->images, name);
 
 	if (!key)
-		return 0; /* gone since */
+		return 0; /* gone since: no descriptor is needed to see that */
 	return ckfs_listing_add(to->listing, name, S_IFDIR,
 				ckfs_images_hash(to->tree->images, key, ""));
 }
@@ -330,7 +344,7 @@ static int tree_list_root(struct ckfs_tree *tree, struct ckfs_listing *ret)
 static int tree_number(struct ckfs_tree *tree, const struct ckfs_node *node,
 		       struct ckfs_listing *listing)
 {
-	uint64_t key = ckfs_image_facts(node->image)->key;
+	uint64_t key = ckfs_image_facts(node->image).key;
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < listing->n; i++) {
@@ -368,14 +382,17 @@ int ckfs_tree_list(struct ckfs_tree *tree, struct ckfs_node *node, struct ckfs_l
 
 /**
  * ckfs_tree_open() - open a file of a checkpoint for reading
+ * @ret_same: what is stored is what it was when it was opened last
  * @ret: ckfs_file_done() frees it; stays readable when the checkpoint is removed
  *
- * The first time it is held against SHA256SUMS.
+ * Unless it is the same it is held against SHA256SUMS.
  *
  * Return: 0; -EIO when it is damaged; -ENOENT; -EMFILE and the like.
  */
-int ckfs_tree_open(struct ckfs_tree *tree, struct ckfs_node *node, struct ckfs_file *ret)
+int ckfs_tree_open(struct ckfs_tree *tree, struct ckfs_node *node, bool *ret_same,
+		   struct ckfs_file *ret)
 {
+	uint64_t known = atomic_load(&node->stamp);
 	struct ckfs_visit visit;
 	int r;
 
@@ -385,11 +402,25 @@ int ckfs_tree_open(struct ckfs_tree *tree, struct ckfs_node *node, struct ckfs_f
 	r = ckfs_image_enter(node->image, &visit);
 	if (r < 0)
 		return r;
-	r = ckfs_view_open(&visit.place, node->path, !atomic_load(&node->checked), ret);
+	r = ckfs_view_open(&visit.place, node->path, known, ret);
 	ckfs_image_leave(&visit);
-	if (r == 0)
-		atomic_store(&node->checked, true);
-	return r;
+	if (r < 0)
+		return r;
+
+	*ret_same = known && known == ret->stamp;
+	atomic_store(&node->stamp, ret->stamp);
+	return 0;
+}
+
+/* Whether the names in a directory of a checkpoint may be believed from now on. */
+bool ckfs_tree_is_settled(struct ckfs_tree *tree, struct ckfs_node *node)
+{
+	struct ckfs_visit visit;
+
+	if (!node->image || ckfs_image_enter(node->image, &visit) < 0)
+		return false;
+	ckfs_image_leave(&visit);
+	return visit.settled;
 }
 
 /* Return: 0, the caller frees @ret; -EINVAL when it is no link; -ENOENT. */
@@ -409,6 +440,15 @@ int ckfs_tree_readlink(struct ckfs_tree *tree, struct ckfs_node *node, char **re
 	return r;
 }
 
+/* Whether a rename can be at all, without a look at the store. As ckfs_tree_rename(). */
+int ckfs_tree_check_rename(struct ckfs_tree *tree, struct ckfs_node *parent, const char *name,
+			   struct ckfs_node *new_parent, const char *new_name)
+{
+	if (parent != tree->root || new_parent != tree->root || !strcmp(name, CKFS_CTL))
+		return -EPERM;
+	return ckpt_name_check(new_name);
+}
+
 /**
  * ckfs_tree_rename() - give a checkpoint another name
  *
@@ -421,9 +461,9 @@ int ckfs_tree_rename(struct ckfs_tree *tree, struct ckfs_node *parent, const cha
 	struct ckfs_image *image;
 	int r;
 
-	if (parent != tree->root || new_parent != tree->root || !strcmp(name, CKFS_CTL))
-		return -EPERM;
-
+	r = ckfs_tree_check_rename(tree, parent, name, new_parent, new_name);
+	if (r < 0)
+		return r;
 	r = ckpt_store_rename(tree->params.store, name, new_name);
 	if (r < 0)
 		return r;

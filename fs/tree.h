@@ -33,7 +33,7 @@ struct ckfs_tree_params {
 
 /* How long the kernel may believe what it was told. */
 enum ckfs_trust {
-	CKFS_TRUST_NONE,  /* a name in the root: others add and remove */
+	CKFS_TRUST_NONE,  /* a name in the root, or where a checkpoint is being copied in */
 	CKFS_TRUST_ENTRY, /* the name stands, size and bytes change with the checkpoint's name */
 	CKFS_TRUST_ALL,
 };
@@ -54,8 +54,12 @@ int ckfs_tree_lookup(struct ckfs_tree *tree, struct ckfs_node *parent, const cha
 void ckfs_tree_forget(struct ckfs_tree *tree, struct ckfs_node *node, uint64_t n_lookups);
 int ckfs_tree_stat(struct ckfs_tree *tree, struct ckfs_node *node, struct ckfs_entry *ret);
 int ckfs_tree_list(struct ckfs_tree *tree, struct ckfs_node *node, struct ckfs_listing *ret);
-int ckfs_tree_open(struct ckfs_tree *tree, struct ckfs_node *node, struct ckfs_file *ret);
+int ckfs_tree_open(struct ckfs_tree *tree, struct ckfs_node *node, bool *ret_same,
+		   struct ckfs_file *ret);
+bool ckfs_tree_is_settled(struct ckfs_tree *tree, struct ckfs_node *node);
 int ckfs_tree_readlink(struct ckfs_tree *tree, struct ckfs_node *node, char **ret);
+int ckfs_tree_check_rename(struct ckfs_tree *tree, struct ckfs_node *parent, const char *name,
+			   struct ckfs_node *new_parent, const char *new_name);
 int ckfs_tree_rename(struct ckfs_tree *tree, struct ckfs_node *parent, const char *name,
 		     struct ckfs_node *new_parent, const char *new_name);
 int ckfs_tree_remove(struct ckfs_tree *tree, struct ckfs_node *parent, const char *name);

@@ -22,7 +22,7 @@
 struct view_source {
 	int (*find)(const struct ckfs_place *place, const struct ckfs_row *row, const char *path,
 		    struct ckfs_item *ret);
-	int (*open)(const struct ckfs_place *place, const char *path, bool check,
+	int (*open)(const struct ckfs_place *place, const char *path, uint64_t known,
 		    struct ckfs_file *ret);
 	int (*readlink)(const struct ckfs_place *place, const struct ckfs_row *row,
 			const char *path, char **ret);
@@ -78,10 +78,12 @@ static int view_find_stored(const struct ckfs_place *place, const struct ckfs_ro
 	return 0;
 }
 
-static int view_open_stored(const struct ckfs_place *place, const char *path, bool check,
+/* Held against SHA256SUMS unless it is what it was when that was done before. */
+static int view_open_stored(const struct ckfs_place *place, const char *path, uint64_t known,
 			    struct ckfs_file *ret)
 {
 	cleanup_fd int fd = -EBADF;
+	uint64_t stamp;
 	struct stat st;
 	int r;
 
@@ -92,13 +94,14 @@ static int view_open_stored(const struct ckfs_place *place, const char *path, bo
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -ENOENT;
-	if (check) {
+	stamp = ckfs_content_stamp(&st);
+	if (!stamp || stamp != known) {
 		r = ckfs_content_check(place->content, place->dirfd, path, fd);
 		if (r < 0)
 			return r;
 	}
 
-	*ret = (struct ckfs_file){ .fd = steal_fd(&fd) };
+	*ret = (struct ckfs_file){ .fd = steal_fd(&fd), .stamp = stamp };
 	return 0;
 }
 
@@ -106,34 +109,37 @@ static int view_find_meta(const struct ckfs_place *place, const struct ckfs_row 
 			  const char *path, struct ckfs_item *ret)
 {
 	struct ckfs_item item;
-	size_t len;
 	int r;
 
 	r = view_find_stored(place, row, path, &item);
 	if (r < 0)
 		return r;
-	r = ckfs_content_meta(place->content, place->dirfd, place->name, NULL, &len);
-	if (r < 0)
+	r = ckfs_content_meta_size(place->content, place->dirfd, place->name, &item.size);
+	if (r < 0 && r != -EFBIG)
 		return r;
 
-	item.size = len;
 	item.fickle = true;
 	*ret = item;
 	return 0;
 }
 
 /* Damage is looked for in what is stored, and what is shown is made from it. */
-static int view_open_meta(const struct ckfs_place *place, const char *path, bool check,
+static int view_open_meta(const struct ckfs_place *place, const char *path, uint64_t known,
 			  struct ckfs_file *ret)
 {
-	struct ckfs_file file = { .fd = -EBADF };
+	struct ckfs_file stored = { .fd = -EBADF }, file = { .fd = -EBADF };
 	int r;
 
-	r = view_open_stored(place, path, check, &file);
+	r = view_open_stored(place, path, known, &stored);
 	if (r < 0)
 		return r;
-	ckfs_file_done(&file);
 	r = ckfs_content_meta(place->content, place->dirfd, place->name, &file.text, &file.len);
+	if (r == -EFBIG) {
+		*ret = stored;
+		return 0;
+	}
+	file.stamp = stored.stamp;
+	ckfs_file_done(&stored);
 	if (r < 0)
 		return r;
 
@@ -152,7 +158,7 @@ static int view_find_sums(const struct ckfs_place *place, const struct ckfs_row 
 	return r;
 }
 
-static int view_open_sums(const struct ckfs_place *place, const char *path, bool check,
+static int view_open_sums(const struct ckfs_place *place, const char *path, uint64_t known,
 			  struct ckfs_file *ret)
 {
 	struct ckfs_file file = { .fd = -EBADF };
@@ -176,10 +182,11 @@ static int view_find_dir(const struct ckfs_place *place, const struct ckfs_row *
 static int view_readlink_within(const struct ckfs_place *place, const struct ckfs_row *row,
 				const char *path, char **ret)
 {
-	struct stat st;
+	cleanup_fd int fd = -EBADF;
 
-	if (fstatat(place->dirfd, row->target, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return view_missing(-errno);
+	fd = ckpt_fd_open_beneath(place->dirfd, row->target, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return view_missing(fd);
 
 	*ret = strdup(row->target);
 	return *ret ? 0 : -ENOMEM;
@@ -425,19 +432,19 @@ int ckfs_view_find(const struct ckfs_place *place, const char *path, struct ckfs
 
 /**
  * ckfs_view_open() - open a file of a checkpoint
- * @check: hold it against SHA256SUMS first
+ * @known: the stamp it had when it was held against SHA256SUMS before; else 0
  * @ret: ckfs_file_done() frees it
  *
  * Return: 0; -ENOENT; -EIO when it is damaged; as openat2(2).
  */
-int ckfs_view_open(const struct ckfs_place *place, const char *path, bool check,
+int ckfs_view_open(const struct ckfs_place *place, const char *path, uint64_t known,
 		   struct ckfs_file *ret)
 {
 	const struct ckfs_row *row = view_match(place, path);
 
 	if (!row || !row->source->open)
 		return -ENOENT;
-	return row->source->open(place, path, check, ret);
+	return row->source->open(place, path, known, ret);
 }
 
 /* Return: 0, the caller frees @ret; -ENOENT; -EINVAL when it is no link. */
@@ -455,12 +462,13 @@ int ckfs_view_readlink(const struct ckfs_place *place, const char *path, char **
 static bool view_is_of_kind(int dirfd, const struct dirent *de, mode_t mode, mode_t *ret)
 {
 	mode_t kind = (mode_t)DTTOIF(de->d_type);
-	struct stat st;
+	struct statx stx;
 
 	if (de->d_type == DT_UNKNOWN) {
-		if (fstatat(dirfd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (statx(dirfd, de->d_name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_TYPE,
+			  &stx) < 0)
 			return false;
-		kind = st.st_mode & S_IFMT;
+		kind = stx.stx_mode & S_IFMT;
 	}
 	if (kind != S_IFREG && kind != S_IFDIR)
 		return false;
@@ -529,7 +537,7 @@ static int view_list_row(const struct ckfs_place *place, const struct ckfs_row *
  * @path: "" for the checkpoint's own
  * @ret: what is found is added; also on failure ckfs_listing_done() frees it
  *
- * Return: 0; -ENOMEM; as openat2(2), readdir(3).
+ * Return: 0; -E2BIG; -ENOMEM; as openat2(2), readdir(3).
  */
 int ckfs_view_list(const struct ckfs_place *place, const char *path, struct ckfs_listing *ret)
 {
@@ -545,11 +553,14 @@ int ckfs_view_list(const struct ckfs_place *place, const char *path, struct ckfs
 	return 0;
 }
 
+/* Return: 0; -E2BIG above CKFS_LISTING_MAX names; -ENOMEM. */
 int ckfs_listing_add(struct ckfs_listing *listing, const char *name, mode_t mode, uint64_t ino)
 {
 	struct ckfs_name *bigger;
 	size_t size;
 
+	if (listing->n >= CKFS_LISTING_MAX)
+		return -E2BIG;
 	if (listing->n == listing->size) {
 		size = listing->size ? listing->size * 2 : 32;
 		bigger = reallocarray(listing->items, size, sizeof(*bigger));

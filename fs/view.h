@@ -34,6 +34,7 @@ struct ckfs_file {
 	int fd; /* -EBADF: text */
 	char *text;
 	size_t len;
+	uint64_t stamp; /* of what is stored; 0: it changes */
 };
 
 struct ckfs_name {
@@ -42,6 +43,8 @@ struct ckfs_name {
 	uint64_t ino; /* for the root's listing; else 0 */
 };
 
+#define CKFS_LISTING_MAX (1U << 20) /* names: 65,536 segments, and four files a thread, are fewer */
+
 struct ckfs_listing {
 	struct ckfs_name *items;
 	size_t n, size;
@@ -49,7 +52,7 @@ struct ckfs_listing {
 
 int ckfs_view_find(const struct ckfs_place *place, const char *path, struct ckfs_item *ret);
 int ckfs_view_list(const struct ckfs_place *place, const char *path, struct ckfs_listing *ret);
-int ckfs_view_open(const struct ckfs_place *place, const char *path, bool check,
+int ckfs_view_open(const struct ckfs_place *place, const char *path, uint64_t known,
 		   struct ckfs_file *ret);
 int ckfs_view_readlink(const struct ckfs_place *place, const char *path, char **ret);
 

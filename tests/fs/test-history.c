@@ -82,7 +82,38 @@ static void a_sentence_stays_in_its_line(void **state)
 
 	r.status.error = EIO;
 	strcpy(r.status.said, "a\nb\tc\x1b[1m\x7f");
+	ckfs_said_clean(r.status.said);
 	assert_line(&r, 7, "failed 12 - errno=EIO said=a?b?c?[1m?\n");
+}
+
+static void a_sentence_is_utf8_without_controls(void **state)
+{
+	static const struct {
+		const char *said, *clean;
+	} sentences[] = {
+		{ "", "" },
+		{ "gr\xc3\xbc\xc3\x9f"
+		  "e \xe2\x82\xac \xf0\x9f\x90\x84",
+		  "gr\xc3\xbc\xc3\x9f"
+		  "e \xe2\x82\xac \xf0\x9f\x90\x84" },
+		{ "\xc2\x9b"
+		  "31m\xc2\x80\xc2\xa0",
+		  "?31m?\xc2\xa0" },
+		{ "\x9b"
+		  "31m\xff",
+		  "?31m?" },
+		{ "cut \xe2\x82", "cut ??" },
+		{ "\xc2", "?" },
+		{ "\xed\xa0\x80.", "???." },
+	};
+
+	for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++) {
+		char said[CKPT_SAID_SIZE];
+
+		strcpy(said, sentences[i].said);
+		ckfs_said_clean(said);
+		assert_string_equal(said, sentences[i].clean);
+	}
 }
 
 static void an_unknown_error_is_eio(void **state)
@@ -155,6 +186,7 @@ int main(void)
 		cmocka_unit_test(a_done_one_shows_what_it_cost),
 		cmocka_unit_test(a_failed_one_ends_with_a_sentence),
 		cmocka_unit_test(a_sentence_stays_in_its_line),
+		cmocka_unit_test(a_sentence_is_utf8_without_controls),
 		cmocka_unit_test(an_unknown_error_is_eio),
 		cmocka_unit_test(others_see_nothing_and_root_all),
 		cmocka_unit_test(the_newest_comes_first),

@@ -2,10 +2,12 @@
 /* Finding a mount in the text of mountinfo. */
 #include "fs/mounts.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -46,6 +48,35 @@ static void the_topmost_is_meant(void **state)
 	assert_int_equal(mount.minor, 47);
 }
 
+static void a_device_is_found_wherever_it_lies(void **state)
+{
+	static const char moved[] = "30 22 0:44 / /old rw - fuse.sandckpt store rw\n"
+				    "31 22 0:45 / /mnt/moved\\040here rw - fuse.sandckpt store rw\n"
+				    "32 22 0:46 / /old rw - fuse.sandckpt store rw\n"
+				    "33 22 0:44 / /bound rw - fuse.sandckpt store rw\n"
+				    "34 22 0:50 / /mnt/x rw - tmpfs store rw\n";
+	const struct ckfs_mount first = { .minor = 44, .ours = true };
+	const struct ckfs_mount second = { .minor = 45, .ours = true };
+	const struct ckfs_mount tmpfs = { .minor = 50, .ours = true };
+	char place[PATH_MAX];
+
+	assert_int_equal(ckfs_mounts_parse_device(moved, &second, place), 1);
+	assert_string_equal(place, "/mnt/moved here");
+	/* Where it is covered is passed over. */
+	assert_int_equal(ckfs_mounts_parse_device(moved, &first, place), 1);
+	assert_string_equal(place, "/bound");
+	assert_int_equal(ckfs_mounts_parse_device(moved, &tmpfs, place), 0);
+}
+
+static void a_covered_device_is_ebusy(void **state)
+{
+	const struct ckfs_mount below = { .minor = 46, .ours = true };
+	char place[PATH_MAX];
+
+	assert_int_equal(ckfs_mounts_parse_device(mountinfo, &below, place), -EBUSY);
+	assert_int_equal(ckfs_mounts_parse_device("", &below, place), 0);
+}
+
 static void another_type_is_not_ours(void **state)
 {
 	struct ckfs_mount mount;
@@ -71,6 +102,8 @@ int main(void)
 		cmocka_unit_test(a_mount_of_ours_is_found),
 		cmocka_unit_test(blanks_in_a_path_are_understood),
 		cmocka_unit_test(the_topmost_is_meant),
+		cmocka_unit_test(a_device_is_found_wherever_it_lies),
+		cmocka_unit_test(a_covered_device_is_ebusy),
 		cmocka_unit_test(another_type_is_not_ours),
 		cmocka_unit_test(a_part_of_a_path_is_nothing),
 	};

@@ -138,6 +138,8 @@ static void what_is_wrong_is_refused_in_a_sentence(void **state)
 		{ "S D -o cache_size=99999999999G", "\"99999999999G\"" },
 		{ "S D -o mode=fast", "\"fast\"" },
 		{ "S D -o store=zip", "\"zip\"" },
+		{ "S D -o mode=live", "mode=live is not supported" },
+		{ "S D --store packed", "store=packed is not supported" },
 		{ "S D -o ro=1", "\"ro\"" },
 		{ "S D -o remount,ro", "remount" },
 	};
@@ -150,6 +152,19 @@ static void what_is_wrong_is_refused_in_a_sentence(void **state)
 		if (!strstr(o.said, refused[i].said))
 			fail_msg("\"%s\": %s", refused[i].line, o.said);
 	}
+}
+
+static void a_long_value_is_refused_not_cut(void **state)
+{
+	struct ckfs_options o;
+	char *line = test_malloc(6000);
+
+	strcpy(line, "S D --copy-limit ");
+	memset(line + strlen("S D --copy-limit "), '0', 5000);
+	strcpy(line + 5000, "1");
+	assert_int_equal(parse(line, &o), -EINVAL);
+	assert_non_null(strstr(o.said, "longer"));
+	test_free(line);
 }
 
 static void sloppy_ignores_the_unknown_wherever_s_stands(void **state)
@@ -214,6 +229,7 @@ int main(void)
 		cmocka_unit_test(what_is_mount8s_is_swallowed),
 		cmocka_unit_test(the_last_of_ro_and_rw_holds),
 		cmocka_unit_test(what_is_wrong_is_refused_in_a_sentence),
+		cmocka_unit_test(a_long_value_is_refused_not_cut),
 		cmocka_unit_test(sloppy_ignores_the_unknown_wherever_s_stands),
 		cmocka_unit_test(an_argument_of_o_is_no_cluster),
 		cmocka_unit_test(debug_stays_in_the_foreground),

@@ -15,7 +15,7 @@
 	"Name:\tsh\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t41\nPid:\t42\n"                     \
 	"Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t5 27 1000 \n"                   \
 	"SigPnd:\t" pnd "\nShdPnd:\t" shd "\nSigBlk:\t" blk "\n"                                   \
-	"CapEff:\t000001ffffffffff\nSeccomp:\t2\n"
+	"CapPrm:\t000003ffffffffff\nCapEff:\t000001ffffffffff\nSeccomp:\t2\n"
 #define NONE "0000000000000000"
 
 static void a_status_is_read(void **state)
@@ -30,6 +30,7 @@ static void a_status_is_read(void **state)
 	assert_int_equal(task.gids[1], 6);
 	assert_int_equal(task.n_groups, 3);
 	assert_int_equal(task.groups[2], 1000);
+	assert_int_equal(task.cap_permitted, 0x3ffffffffff);
 	assert_int_equal(task.cap_effective, 0x1ffffffffff);
 	assert_int_equal(task.seccomp, 2);
 	assert_int_equal(task.pending, 0x102);
@@ -49,8 +50,10 @@ static void no_groups_are_none(void **state)
 
 static void a_missing_line_is_ebadmsg(void **state)
 {
-	static const char *const keys[] = { "Tgid:",   "Uid:",	  "Gid:",    "Groups:", "SigPnd:",
-					    "ShdPnd:", "SigBlk:", "CapEff:", "Seccomp:" };
+	static const char *const keys[] = {
+		"Tgid:",   "Uid:",    "Gid:",	 "Groups:", "SigPnd:",
+		"ShdPnd:", "SigBlk:", "CapPrm:", "CapEff:", "Seccomp:"
+	};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		char text[] = STATUS(NONE, NONE, NONE);
@@ -115,6 +118,27 @@ static void we_are_a_process_of_our_own_namespaces(void **state)
 	assert_string_equal(comm, "test-fs-task");
 }
 
+static void tasks_are_alike_by_user_group_and_groups(void **state)
+{
+	gid_t groups[] = { 1, 2 }, others[] = { 1, 3 };
+	const struct ckfs_task a = {
+		.uids = { 5, 5, 5, 7 }, .gids = { 5, 5, 5, 8 }, .groups = groups, .n_groups = 2
+	};
+	struct ckfs_task b = a;
+
+	assert_true(ckfs_task_is_like(&a, &b));
+	b.uids[3] = 5;
+	assert_false(ckfs_task_is_like(&a, &b));
+	b = a;
+	b.gids[3] = 5;
+	assert_false(ckfs_task_is_like(&a, &b));
+	b = a;
+	b.groups = others;
+	assert_false(ckfs_task_is_like(&a, &b));
+	b.n_groups = 1;
+	assert_false(ckfs_task_is_like(&a, &b));
+}
+
 static void nobody_is_esrch(void **state)
 {
 	struct ckfs_task task;
@@ -133,6 +157,7 @@ int main(void)
 		cmocka_unit_test(a_name_cannot_pass_for_a_line),
 		cmocka_unit_test(signals_that_end_a_write),
 		cmocka_unit_test(we_are_a_process_of_our_own_namespaces),
+		cmocka_unit_test(tasks_are_alike_by_user_group_and_groups),
 		cmocka_unit_test(nobody_is_esrch),
 	};
 

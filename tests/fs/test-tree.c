@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <fcntl.h>
@@ -144,11 +145,12 @@ static char *read_file(struct fixture *f, const char *path, size_t *ret_len)
 {
 	struct ckfs_entry entry;
 	struct ckfs_file file;
+	bool same;
 	struct ckfs_node *node = must(f, path, &entry);
 	void *data;
 	int r;
 
-	r = ckfs_tree_open(f->tree, node, &file);
+	r = ckfs_tree_open(f->tree, node, &same, &file);
 	ckfs_tree_forget(f->tree, node, 1);
 	if (r < 0)
 		fail_msg("cannot open \"%s\": %s", path, strerror(-r));
@@ -169,10 +171,11 @@ static int open_error(struct fixture *f, const char *path)
 {
 	struct ckfs_entry entry;
 	struct ckfs_file file;
+	bool same;
 	struct ckfs_node *node = must(f, path, &entry);
 	int r;
 
-	r = ckfs_tree_open(f->tree, node, &file);
+	r = ckfs_tree_open(f->tree, node, &same, &file);
 	if (r == 0)
 		ckfs_file_done(&file);
 	ckfs_tree_forget(f->tree, node, 1);
@@ -343,13 +346,33 @@ static void another_layout_is_shown_as_plain_files(void **state)
 	assert_absent(f, "v3-sleep/link");
 }
 
+static enum ckfs_trust trust_in(struct fixture *f, const char *path)
+{
+	struct ckfs_entry entry;
+
+	ckfs_tree_forget(f->tree, must(f, path, &entry), 1);
+	return entry.trust;
+}
+
+/* SHA256SUMS is written last of all; that more could come is over when the clock has gone on. */
+static void settle(struct fixture *f, const char *name)
+{
+	time_t until = time(NULL) + 8; /* sooner than by being left alone for long */
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/process", name);
+	shell("touch %s/%s/SHA256SUMS", f->path, name);
+	while (trust_in(f, path) == CKFS_TRUST_NONE)
+		assert_true(time(NULL) < until);
+}
+
 static void modes_and_owners_keep_secrets(void **state)
 {
 	struct fixture *f = *state;
 	struct ckfs_entry entry;
 
-	shell("chmod 0777 %s/rich %s/rich/process && chmod 0666 %s/rich/policy.dat", f->path,
-	      f->path, f->path);
+	shell("cd %s/rich && chmod 0777 . process && chmod 0666 policy.dat", f->path);
+	settle(f, "rich");
 	ckfs_tree_forget(f->tree, must(f, "rich", &entry), 1);
 	assert_int_equal(entry.st.st_mode, S_IFDIR | 0700);
 	assert_int_equal(entry.trust, CKFS_TRUST_NONE);
@@ -422,6 +445,7 @@ static void a_rename_keeps_the_node(void **state)
 	struct ckfs_node *root = ckfs_tree_root(f->tree);
 	struct ckfs_entry dir, file, after;
 	struct ckfs_file open;
+	bool same;
 	size_t len;
 	char *text;
 
@@ -437,7 +461,7 @@ static void a_rename_keeps_the_node(void **state)
 	assert_int_equal(ckfs_tree_stat(f->tree, file.node, &after), 0);
 	assert_int_equal(after.st.st_size,
 			 file.st.st_size + (off_t)(strlen("a much longer name") - strlen("rich")));
-	assert_int_equal(ckfs_tree_open(f->tree, file.node, &open), 0);
+	assert_int_equal(ckfs_tree_open(f->tree, file.node, &same, &open), 0);
 	assert_non_null(strstr(open.text, "\"a much longer name\""));
 	ckfs_file_done(&open);
 	ckfs_tree_forget(f->tree, file.node, 1);
@@ -484,12 +508,13 @@ static void an_open_file_outlives_its_checkpoint(void **state)
 	struct ckfs_node *root = ckfs_tree_root(f->tree);
 	struct ckfs_entry dir, entry;
 	struct ckfs_file open;
+	bool same;
 	size_t len;
 	void *data;
 
 	must(f, "rich", &dir);
 	must(f, "rich/policy.dat", &entry);
-	assert_int_equal(ckfs_tree_open(f->tree, entry.node, &open), 0);
+	assert_int_equal(ckfs_tree_open(f->tree, entry.node, &same, &open), 0);
 	assert_int_equal(ckfs_tree_remove(f->tree, dir.node, "process"), -EPERM);
 	assert_int_equal(ckfs_tree_remove(f->tree, root, "ctl"), -EPERM);
 	assert_int_equal(ckfs_tree_remove(f->tree, root, "rich"), 0);
@@ -591,6 +616,107 @@ static void sums_hold_for_what_is_shown(void **state)
 	ckpt_sums_done(&sums);
 }
 
+static void nothing_is_believed_of_a_checkpoint_that_may_be_growing(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(trust_in(f, "rich/policy.dat"), CKFS_TRUST_NONE);
+	settle(f, "rich");
+	assert_int_equal(trust_in(f, "rich/policy.dat"), CKFS_TRUST_ALL);
+	shell("printf x > %s/rich/process/memory/0.bin", f->path);
+	assert_int_equal(trust_in(f, "rich/policy.dat"), CKFS_TRUST_NONE);
+}
+
+static void what_is_copied_in_while_it_is_looked_at_becomes_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct ckfs_entry top;
+
+	shell("cd %s && mkdir -p late/process && printf '{' > late/meta.json", f->path);
+	must(f, "late", &top);
+	assert_list(f, "late/proc", "fd");
+	shell("cd %s && printf '[{' > late/process/fds.json", f->path);
+	assert_list(f, "late/proc/fd", "");
+	shell("cd %s && cp -r rich/. late", f->path);
+	assert_list(f, "late/proc", "cwd exe fd");
+	assert_list(f, "late/proc/fd", "0 1 10 2 251");
+	assert_list(f, "late/process/memory", "0.bin 1.bin 2.bin 3.bin 4.bin 5.bin 6.bin 7.bin");
+	ckfs_tree_forget(f->tree, top.node, 1);
+}
+
+static void a_meta_json_replaced_in_place_is_shown(void **state)
+{
+	struct fixture *f = *state;
+	struct ckfs_entry top, entry;
+	size_t len;
+	char *text;
+
+	settle(f, "rich");
+	must(f, "rich", &top);
+	free(read_file(f, "rich/meta.json", &len));
+	shell("printf '{\"name\": \"rich\", \"version\": 3}' > %s/rich/meta.json", f->path);
+	text = read_file(f, "rich/meta.json", &len);
+	assert_string_equal(text, "{\"name\": \"rich\", \"version\": 3}");
+	free(text);
+	must(f, "rich/process", &entry);
+	ckfs_tree_forget(f->tree, entry.node, 1);
+	assert_absent(f, "rich/proc");
+	ckfs_tree_forget(f->tree, top.node, 1);
+}
+
+static void a_meta_json_too_large_to_be_rendered_is_shown_as_stored(void **state)
+{
+	struct fixture *f = *state;
+	size_t len;
+	char *text;
+
+	shell("cd %s/rich && { printf '{\"name\": \"other\", \"x\": \"'; "
+	      "head -c 1100000 /dev/zero | tr '\\0' x; printf '\"}'; } > meta.json && "
+	      "sha256sum meta.json > SHA256SUMS",
+	      f->path);
+	text = read_file(f, "rich/meta.json", &len);
+	assert_memory_equal(text, "{\"name\": \"other\"", 16);
+	assert_true(len > 1100000);
+	free(text);
+	free(read_file(f, "rich/SHA256SUMS", &len));
+}
+
+static bool opens_the_same(struct fixture *f, struct ckfs_node *node)
+{
+	struct ckfs_file file;
+	bool same;
+
+	assert_int_equal(ckfs_tree_open(f->tree, node, &same, &file), 0);
+	ckfs_file_done(&file);
+	return same;
+}
+
+static void a_file_that_changed_is_not_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct ckfs_entry entry;
+	bool same = false;
+
+	must(f, "rich/policy.dat", &entry);
+	/* One that changed a moment ago is not, either: until the clock has gone on. */
+	for (int i = 0; i < 10000000 && !same; i++)
+		same = opens_the_same(f, entry.node);
+	assert_true(same);
+	shell("printf X | dd of=%s/rich/policy.dat conv=notrunc status=none", f->path);
+	assert_false(opens_the_same(f, entry.node));
+	ckfs_tree_forget(f->tree, entry.node, 1);
+}
+
+static void a_listing_has_a_limit(void **state)
+{
+	struct ckfs_listing listing = {};
+
+	for (unsigned i = 0; i < CKFS_LISTING_MAX; i++)
+		assert_int_equal(ckfs_listing_add(&listing, "x", S_IFREG, 1), 0);
+	assert_int_equal(ckfs_listing_add(&listing, "x", S_IFREG, 1), -E2BIG);
+	ckfs_listing_done(&listing);
+}
+
 static void ctl_is_another_node_each_time(void **state)
 {
 	struct fixture *f = *state;
@@ -646,6 +772,12 @@ int main(void)
 		TREE_TEST(files_are_held_against_their_digests),
 		TREE_TEST(a_damaged_meta_json_is_eio),
 		TREE_TEST(sums_hold_for_what_is_shown),
+		TREE_TEST(nothing_is_believed_of_a_checkpoint_that_may_be_growing),
+		TREE_TEST(what_is_copied_in_while_it_is_looked_at_becomes_whole),
+		TREE_TEST(a_meta_json_replaced_in_place_is_shown),
+		TREE_TEST(a_meta_json_too_large_to_be_rendered_is_shown_as_stored),
+		TREE_TEST(a_file_that_changed_is_not_the_same),
+		TREE_TEST(a_listing_has_a_limit),
 		TREE_TEST(ctl_is_another_node_each_time),
 		TREE_TEST(a_file_is_no_directory),
 	};
