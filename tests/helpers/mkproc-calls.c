@@ -38,7 +38,7 @@ struct call_start {
 	atomic_bool waits;   /* from here on it must not come back */
 };
 
-static void die(const char *what, long result)
+_Noreturn static void die(const char *what, long result)
 {
 	fprintf(stderr, "mkproc: \"%s\" came back: %s\n", what,
 		result < 0 ? strerror((int)-result) : "done");

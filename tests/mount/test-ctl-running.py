@@ -95,6 +95,28 @@ class Running(ckpttest.TestCase):
             self.release(process)
             self.assertEqual(self.outcome(writer), "reserved")
 
+    def test_a_name_that_a_running_capture_has_reserved_is_no_rename_away(self):
+        other = self.mkproc()
+        with self.mount("deadline=60") as m:
+            m.write(f"{other.pid} name=other")
+            process, writer = self.held(m, "name=reserved")
+            rename = ckpttest.errno_of(os.rename, m.path("other"), m.path("reserved"))
+            self.assertEqual(rename, "EEXIST")
+            os.rename(m.path("other"), m.path("another"))
+            self.release(process)
+            self.assertEqual(self.outcome(writer), "reserved")
+            self.assertEqual(m.names(), ["another", "reserved"])
+
+    def test_a_rename_without_a_broker_is_done(self):
+        other = self.mkproc()
+        with self.mount() as m:
+            m.write(f"{other.pid} name=one")
+            os.kill(m.process("mount.sandckpt"), signal.SIGKILL)
+            with ckpttest.within(ckpttest.DEADLINE, "a rename"):
+                os.rename(m.path("one"), m.path("two"))
+            self.assertEqual(m.names(), ["two"])
+            self.run_ok("umount", m.at)
+
     def test_eagain_of_too_many_captures_of_a_user(self):
         other = self.mkproc()
         with self.mount("deadline=60,captures_per_user=1") as m:
@@ -210,7 +232,7 @@ class Running(ckpttest.TestCase):
             self.assert_alive_and_free(process)
             self.assertEqual(m.names(), [])
             self.assertEqual(m.answer(f"{process.pid} name=next"), "done")
-            self.assertEqual(m.staging(), [])
+            ckpttest.wait_for(lambda: m.staging() == [], "what the dead one left is swept")
 
     def test_a_target_that_exits_is_esrch(self):
         with self.mount("deadline=60") as m:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import shutil
 
 import ckpttest
@@ -202,6 +203,90 @@ class Foreign(ckpttest.TestCase):
             self.assertEqual(one.names(), ["moved"])
             os.rmdir(one.path("moved"))
             self.assertEqual(two.names(), [])
+
+    def test_a_mount_moved_into_its_own_store_does_not_wait_for_itself(self):
+        ckpttest.sleep_sample(self.store, "real")
+        inside = os.path.join(self.store, "inside")
+        os.mkdir(inside)
+        ckpttest.sleep_sample(self.store, "over")
+        over = os.path.join(self.store, "over/process")
+        with self.mount() as m:
+            for place in (inside, over):
+                self.run_ok("mount", "--bind", m.at, place)
+                self.addCleanup(self.run_program, "umount", "-l", place)
+            with ckpttest.within(ckpttest.DEADLINE, "a look at the store"):
+                self.assertIn("real", m.names())
+                self.assertNotIn("inside", m.names())
+                self.assertFalse(os.path.lexists(m.path("inside")))
+                self.assertEqual(
+                    ckpttest.errno_of(os.rename, m.path("real"), m.path("inside")), "EEXIST"
+                )
+                self.run_ok("ls", "-lR", m.path("real"))
+            for place in (over, inside):
+                self.run_ok("umount", place)
+
+    def test_a_mount_point_within_the_store_is_refused(self):
+        at = os.path.join(self.store, "a")
+        os.mkdir(at)
+        done = self.run_program(ckpttest.MOUNT, self.store, at)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertFalse(ckpttest.is_mounted(at))
+
+    def test_a_checkpoint_looked_at_while_it_is_copied_in_becomes_whole(self):
+        source = os.path.join(ckpttest.SAMPLES, "rich")
+        late = os.path.join(self.store, "late")
+        with self.mount() as m:
+            os.makedirs(os.path.join(late, "process"))
+            with open(os.path.join(late, "meta.json"), "w") as f:
+                f.write('{"name": ')
+            half = ckpttest.read_bytes(os.path.join(source, "process/fds.json"))[:100]
+            with open(os.path.join(late, "process/fds.json"), "wb") as f:
+                f.write(half)
+            self.assertEqual(m.names(), ["late"])
+            for _ in range(2):
+                ckpttest.listing(m.path("late"))
+                self.assertEqual(ckpttest.read_bytes(m.path("late/fds.json")), half)
+                self.assertEqual(os.listdir(m.path("late/proc/fd")), [])
+            shutil.copytree(source, late, dirs_exist_ok=True)
+            for folder, _, files in os.walk(source):
+                path = os.path.relpath(folder, source)
+                if path == "process/memory":
+                    self.assertEqual(sorted(os.listdir(m.path("late", path))), sorted(files))
+                for file in files:
+                    if file != "meta.json":
+                        self.assertEqual(
+                            ckpttest.read_bytes(m.path("late", path, file)),
+                            ckpttest.read_bytes(os.path.join(folder, file)),
+                        )
+            self.assertEqual(json.loads(ckpttest.read_text(m.path("late/meta.json")))["name"], "late")
+            self.assertEqual(os.readlink(m.path("late/proc/exe")), "frozen:/usr/bin/sleep")
+            self.assertIn("251", os.listdir(m.path("late/proc/fd")))
+
+    def test_a_file_replaced_in_place_is_read_anew(self):
+        process = self.mkproc("anon")
+        with self.mount() as m:
+            name = m.write(f"{process.pid} name=one")
+            shown = m.path(name, "meta.json")
+            before = json.loads(ckpttest.read_text(shown))
+            path = os.path.join(self.store, name, "meta.json")
+            os.unlink(os.path.join(self.store, name, "SHA256SUMS"))
+            os.unlink(path)
+            with open(path, "w") as f:
+                json.dump({**before, "mode_reason": "another"}, f)
+            self.assertEqual(json.loads(ckpttest.read_text(shown))["mode_reason"], "another")
+
+    def test_a_server_without_descriptors_says_so(self):
+        for name in ("one", "two"):
+            ckpttest.sleep_sample(self.store, name)
+        with self.mount() as m:
+            self.assertEqual(m.names(), ["one", "two"])
+            server = m.process("sandckpt-server")
+            before = resource.prlimit(server, resource.RLIMIT_NOFILE)
+            resource.prlimit(server, resource.RLIMIT_NOFILE, (3, before[1]))
+            self.assertEqual(ckpttest.errno_of(os.listdir, m.at), "EMFILE")
+            self.assertEqual(ckpttest.errno_of(os.stat, m.path("one")), "EMFILE")
+            resource.prlimit(server, resource.RLIMIT_NOFILE, before)
+            self.assertEqual(m.names(), ["one", "two"])
 
 
 if __name__ == "__main__":

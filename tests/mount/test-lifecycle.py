@@ -2,10 +2,57 @@
 """From mount to umount: who returns when, what ends what, and what the program says."""
 
 import os
+import resource
+import shutil
 import signal
 import subprocess
 
 import ckpttest
+
+# An empty FUSE filesystem, mounted on argv[1], whose server goes on reading requests but answers
+# none any more once it was told so: a thread that waits for it cannot even be killed.
+DEAD_DISK = r"""
+import ctypes, os, select, struct, sys
+
+INIT, LOOKUP, GETATTR, STATFS = 26, 1, 3, 17
+OPENDIR, READDIR, RELEASEDIR, READDIRPLUS = 27, 28, 29, 44
+FORGET, INTERRUPT, BATCH_FORGET, ENOENT, ENOSYS = 2, 36, 42, 2, 38
+
+answers = {
+    INIT: struct.pack("<IIIIHHII32x", 7, 31, 0, 0, 8, 4, 4096, 1),
+    GETATTR: struct.pack("<QIIQQQ24x12xIIIIIII", 0, 0, 0, 1, 0, 0, 0o40700, 2, 0, 0, 0, 4096, 0),
+    STATFS: struct.pack("<QQQQQIIII24x", 100, 100, 100, 100, 100, 4096, 255, 4096, 0),
+    OPENDIR: bytes(16),
+    READDIR: b"",
+    READDIRPLUS: b"",
+    RELEASEDIR: b"",
+}
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+if ctypes.CDLL(None).mount(b"dead", sys.argv[1].encode(), b"fuse", 0, options) != 0:
+    sys.exit("cannot mount")
+print("mounted", flush=True)
+dead = False
+while True:
+    ready = select.select([fd, 0], [], [])[0]
+    if 0 in ready:
+        if os.read(0, 1) != b"x":
+            break
+        dead = True
+        print("dead", flush=True)
+        continue
+    request = os.read(fd, 1 << 20)
+    opcode, unique = struct.unpack_from("<IQ", request, 4)
+    if opcode in (FORGET, INTERRUPT, BATCH_FORGET):
+        continue
+    if dead:
+        print("unanswered", flush=True)
+        continue
+    answer = answers.get(opcode)
+    error = 0 if answer is not None else -ENOENT if opcode == LOOKUP else -ENOSYS
+    answer = answer or b""
+    os.write(fd, struct.pack("<IiQ", 16 + len(answer), error, unique) + answer)
+"""
 
 
 class Lifecycle(ckpttest.TestCase):
@@ -83,6 +130,100 @@ class Lifecycle(ckpttest.TestCase):
             self.run_ok("umount", m.at)
             self.assertFalse(ckpttest.is_mounted(m.at), "nothing lies below")
 
+    def test_a_mount_without_a_broker_is_read_and_replaced(self):
+        with self.mount() as m:
+            ckpttest.sleep_sample(m.store, "old")
+            server = m.process("sandckpt-server")
+            os.kill(m.process("mount.sandckpt"), signal.SIGKILL)
+            ckpttest.wait_for(
+                lambda: ckpttest.errno_of(ckpttest.read_bytes, m.ctl) == "EIO", "it has no broker"
+            )
+            self.assertTrue(ckpttest.read_bytes(m.path("old/meta.json")))
+            self.run_ok(ckpttest.MOUNT, m.store, m.at)
+            self.assertEqual(m.state(), [])
+            ckpttest.wait_for(
+                lambda: ckpttest.process_state(server) in (None, "Z"), "the old server ends"
+            )
+            self.run_ok("umount", m.at)
+            self.assertFalse(ckpttest.is_mounted(m.at), "nothing lies below")
+
+    def mounts_of(self, store):
+        """How many mounts of a store there are, wherever they are."""
+        lines = ckpttest.read_text("/proc/self/mountinfo").splitlines()
+        return sum(line.split(" - ")[1].split()[1] == store for line in lines)
+
+    def test_a_mount_that_was_moved_is_unmounted_where_it_is(self):
+        for comm, number in (
+            ("mount.sandckpt", signal.SIGTERM),
+            ("sandckpt-server", signal.SIGKILL),
+        ):
+            with self.subTest(comm):
+                self.make_dir("above")
+                self.make_dir("above/mnt")
+                store = self.path("store")
+                for at in ("beside/mnt", "above/mnt"):  # left only where the test fails
+                    detach = ["umount", "-q", "-l", self.path(at)]
+                    self.addCleanup(subprocess.run, detach, check=False)
+                self.run_ok(ckpttest.MOUNT, store, self.path("above/mnt"))
+                pids = ckpttest.our_processes(self.path("above/mnt"))
+                os.rename(self.path("above"), self.path("beside"))
+                self.assertEqual(self.mounts_of(store), 1)
+                os.kill(next(pid for pid, name in pids.items() if name == comm), number)
+                ckpttest.wait_for(lambda: self.mounts_of(store) == 0, "it is unmounted")
+                ckpttest.wait_for(lambda: not ckpttest.our_processes(store), "they end")
+                shutil.rmtree(self.path("beside"))
+
+    def test_sigterm_ends_a_mount_whose_store_is_dead(self):
+        disk = self.spawn(ckpttest.PYTHON, "-c", DEAD_DISK, self.make_dir("disk"))
+        self.addCleanup(subprocess.run, ["umount", "-l", self.path("disk")], check=False)
+        self.assertEqual(disk.stdout.readline(), b"mounted\n")
+        with self.mount("ro", store="disk") as m:
+            broker = m.process("mount.sandckpt")
+            server = m.process("sandckpt-server")
+            disk.stdin.write(b"x")
+            disk.stdin.flush()
+            self.assertEqual(disk.stdout.readline(), b"dead\n")
+            reader = self.spawn("ls", m.at, stderr=subprocess.DEVNULL)
+            self.assertEqual(disk.stdout.readline(), b"unanswered\n")
+
+            os.kill(broker, signal.SIGTERM)
+            ckpttest.wait_for(
+                lambda: ckpttest.process_state(broker) in (None, "Z"), "the broker ends"
+            )
+            self.assertIsNotNone(ckpttest.process_state(server), "it cannot be killed")
+            self.assertNotEqual(reader.wait(ckpttest.DEADLINE), 0)
+            lines = ckpttest.read_text("/proc/self/mountinfo")
+            self.assertNotIn(f" {m.at} ", lines)
+            disk.kill()
+            m.wait_gone()
+
+    def test_an_idle_mount_unmounts_itself(self):
+        with self.mount("idle_timeout=1") as m:
+            self.wait_unmounted(m.store)
+            m.wait_gone()
+
+    def wait_unmounted(self, store):
+        """Without a look at the mount itself, which then would not be idle."""
+        ckpttest.wait_for(lambda: self.mounts_of(store) == 0, f"{store} is unmounted")
+
+    def test_an_idle_mount_leaves_alone_what_lies_upon_it(self):
+        with self.mount("idle_timeout=1") as m:
+            broker = m.process("mount.sandckpt")
+
+            def wakes():
+                return int(ckpttest.status_field(broker, "voluntary_ctxt_switches"))
+
+            self.run_ok("mount", "-t", "tmpfs", "upon", m.at)
+            try:
+                before = wakes()
+                ckpttest.wait_for(lambda: wakes() > before + 1, "it is told twice to be idle")
+                self.assertEqual(self.mounts_of("upon"), 1)
+                self.assertEqual(self.mounts_of(m.store), 1)
+            finally:
+                self.run_ok("umount", "-t", "tmpfs", m.at)
+            self.wait_unmounted(m.store)
+            m.wait_gone()
+
     def test_the_server_of_root_runs_as_the_stores_owner(self):
         self.make_dir("store", 0o700, ckpttest.NOBODY)
         process = self.mkproc("anon")
@@ -99,6 +240,15 @@ class Lifecycle(ckpttest.TestCase):
     def test_a_store_is_made_where_its_parent_exists(self):
         with self.mount(store="made") as m:
             self.assertEqual(os.stat(m.store).st_mode & 0o7777, 0o700)
+
+    def test_as_many_descriptors_are_taken_as_may_be(self):
+        store, at = self.path("store"), self.make_dir("mnt")
+        self.run_ok("sh", "-c", 'ulimit -Sn 64; "$0" "$1" "$2"', ckpttest.MOUNT, store, at)
+        for pid in ckpttest.our_processes(at):
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            self.assertEqual(soft, hard)
+        self.run_ok("umount", at)
+        ckpttest.wait_for(lambda: not ckpttest.our_processes(at), "they end")
 
     def test_a_mount_survives_hup(self):
         with self.mount() as m:
@@ -163,6 +313,8 @@ class Usage(ckpttest.TestCase):
         self.assert_fails(1, self.store, self.at, "-o", "reserve=101")
         self.assert_fails(1, self.store, self.at, "-o", "cache_size=1Q")
         self.assert_fails(1, self.store, self.at, "-o", "mode=maybe")
+        self.assert_fails(1, self.store, self.at, "-o", "mode=live", said="mode=live")
+        self.assert_fails(1, self.store, self.at, "-o", "store=packed", said="store=packed")
         self.assert_fails(1, self.store, self.at, "--frobnicate")
         self.assertFalse(os.path.exists(self.store), "nothing was made")
 
@@ -171,31 +323,31 @@ class Usage(ckpttest.TestCase):
 
     def test_a_missing_store_is_made_one_deep_only(self):
         deep = self.path("no/store")
-        done = self.run_program(ckpttest.MOUNT, deep, self.at)
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn(f'"{deep}"', done.stderr)
+        self.assert_fails(32, deep, self.at, said=f'"{deep}"')
+        self.assert_fails(32, deep, self.at, "-f", said=f'"{deep}"')
         self.assertFalse(os.path.exists(self.path("no")))
-        self.assertFalse(ckpttest.is_mounted(self.at))
+
+    def test_a_mount_point_in_the_store_is_refused(self):
+        os.mkdir(self.store)
+        os.mkdir(os.path.join(self.store, "mnt"))
+        at = os.path.join(self.store, "mnt")
+        self.assert_fails(1, self.store, at, said=f'"{at}"')
+        self.assertFalse(ckpttest.is_mounted(at))
 
     def test_a_read_only_mount_makes_no_store(self):
-        done = self.run_program(ckpttest.MOUNT, self.store, self.at, "-o", "ro")
-        self.assertNotEqual(done.returncode, 0)
+        self.assert_fails(32, self.store, self.at, "-o", "ro", said=f'"{self.store}"')
         self.assertFalse(os.path.exists(self.store))
 
     def test_a_mount_point_that_is_missing_or_no_directory(self):
         with open(self.path("file"), "w"):
             pass
         for at in (self.path("missing"), self.path("file")):
-            done = self.run_program(ckpttest.MOUNT, self.store, at)
-            self.assertIn(done.returncode, (1, 32), done.stderr)
-            self.assertIn(f'"{at}"', done.stderr)
+            self.assert_fails(32, self.store, at, said=f'"{at}"')
 
     def test_a_store_that_is_a_file(self):
         with open(self.store, "w"):
             pass
-        done = self.run_program(ckpttest.MOUNT, self.store, self.at)
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn(f'"{self.store}"', done.stderr)
+        self.assert_fails(32, self.store, self.at, said=f'"{self.store}"')
 
     def test_help_and_version_go_to_stdout(self):
         text = self.run_ok(ckpttest.MOUNT, "--help")
@@ -229,6 +381,11 @@ class Usage(ckpttest.TestCase):
     def test_sloppy_ignores_unknown_options(self):
         with self.mount("frobnicate,ro=maybe", flags=("-s",)) as m:
             self.assertEqual(os.listdir(m.at), ["ctl"])
+
+    def test_sloppy_may_come_after_the_options(self):
+        self.run_ok(ckpttest.MOUNT, self.store, self.at, "-o", "frobnicate", "-s")
+        self.run_ok("umount", self.at)
+        ckpttest.wait_for(lambda: not ckpttest.our_processes(self.at), "it ends")
 
     def test_options_of_fstab_are_swallowed_or_passed_on(self):
         options = (

@@ -43,7 +43,7 @@ class MainJob(ckpttest.TestCase):
     def test_a_busy_process_is_captured_whole_and_goes_on(self):
         process = self.mkproc(*BUSY)
         with self.mount() as m:
-            for n in ckpttest.rounds(100, "main-job-busy"):
+            for n in ckpttest.rounds(40, "main-job-busy"):
                 self.capture_busy(m, process, n)
 
     def capture_busy(self, m, process, n):
