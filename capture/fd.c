@@ -17,6 +17,7 @@
 #include "format/sink.h"
 
 #define FDINFO_MAX (4U << 20) /* an inotify or epoll has a line a watch */
+#define MOUNTINFO_MAX (16U << 20)
 #define DELETED " (deleted)"
 
 static bool has_prefix(const char *s, const char *prefix)
@@ -214,12 +215,57 @@ static int read_stat(const struct capture_view *view, struct capture_out *out,
 	return 0;
 }
 
+/* Filesystems that answer by themselves; with a disk below it has a device number of its own. */
+static const char *const plain_filesystems[] = { "tmpfs", "overlay", "btrfs", "zfs" };
+
+/* The line of /proc/PID/mountinfo that starts with @mnt_id. Source: proc_pid_mountinfo(5). */
+static bool is_plain_mount(const char *mountinfo, const char *mnt_id)
+{
+	const char *line, *type;
+	size_t len = strlen(mnt_id);
+
+	for (line = mountinfo; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, mnt_id, len) == 0 && line[len] == ' ')
+			break;
+	}
+	type = line ? strstr(line, " - ") : NULL;
+	if (!type)
+		return false;
+
+	type += strlen(" - ");
+	for (size_t i = 0; i < sizeof(plain_filesystems) / sizeof(plain_filesystems[0]); i++) {
+		len = strlen(plain_filesystems[i]);
+		if (strncmp(type, plain_filesystems[i], len) == 0 && type[len] == ' ')
+			return true;
+	}
+	return false;
+}
+
+/* A walk through a FUSE or network filesystem could wait for the very process that is stopped. */
+static bool may_walk(const struct capture_view *view, const struct capture_fd_facts *facts,
+		     const struct ckpt_fd *fd)
+{
+	cleanup_free char *mountinfo = NULL;
+	size_t len;
+
+	if (facts->stat.stx_dev_major != 0)
+		return true;
+	for (size_t i = 0; i < fd->n_fdinfo; i++)
+		if (strcmp(fd->fdinfo[i].key, "mnt_id") == 0)
+			return capture_proc_read(view->proc_fd, "mountinfo", MOUNTINFO_MAX,
+						 &mountinfo, &len) == 0 &&
+			       is_plain_mount(mountinfo, fd->fdinfo[i].value);
+
+	return false;
+}
+
 /*
- * The kernel's " (deleted)" may be the end of a real name, and a deleted file can have other links.
- * Whether its path leads to it is asked only of a disk: a walk through a FUSE filesystem could
- * wait for the very process that is stopped.
+ * The kernel's " (deleted)" may be the end of a real name, and a deleted file can have other links:
+ * then it is asked whether the path leads to it.
  */
-static bool is_deleted(const struct capture_view *view, const struct capture_fd_facts *facts)
+static bool is_deleted(const struct capture_view *view, const struct capture_fd_facts *facts,
+		       const struct ckpt_fd *fd)
 {
 	char path[PATH_MAX];
 	struct statx there;
@@ -227,7 +273,7 @@ static bool is_deleted(const struct capture_view *view, const struct capture_fd_
 
 	if (!ends_deleted(facts->path))
 		return false;
-	if (!facts->have_stat || facts->stat.stx_nlink == 0 || facts->stat.stx_dev_major == 0)
+	if (!facts->have_stat || facts->stat.stx_nlink == 0 || !may_walk(view, facts, fd))
 		return true;
 
 	n = snprintf(path, sizeof(path), "root%s", facts->path);
@@ -265,7 +311,7 @@ static int read_one(const struct capture_view *view, struct capture_out *out, st
 		r = read_stat(view, out, &facts, fd);
 	if (r < 0)
 		return r;
-	fd->deleted = is_deleted(view, &facts);
+	fd->deleted = is_deleted(view, &facts, fd);
 
 	class = classify(&facts);
 	r = ckpt_strdup(class->type, &fd->type);

@@ -61,7 +61,7 @@ static inline int steal_fd(int *fd)
 /* Hands the pointer over: the variable no longer owns it. */
 #define steal_pointer(p)                                                                           \
 	({                                                                                         \
-		__typeof__(p) p_ = (p);                                                                  \
+		__typeof__(p) p_ = (p);                                                            \
 		(p) = NULL;                                                                        \
 		p_;                                                                                \
 	})

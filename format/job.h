@@ -56,16 +56,17 @@ struct ckpt_calls {
 
 struct ckpt_request {
 	pid_t pid;
-	int pidfd;		/* of the target, not owned; -EBADF: opened by @pid */
-	const char *name;	/* valid, see ckpt_name_check() */
-	bool name_is_default;	/* .2, .3 … may be added where it is taken */
+	int pidfd;	      /* of the target, not owned; -EBADF: opened by @pid */
+	const char *name;     /* valid, see ckpt_name_check() */
+	bool name_is_default; /* .2, .3 … may be added where it is taken */
 	enum ckpt_mode mode;
 	enum ckpt_store_form form;
-	const char *cow;	/* cow_snapshot, or NULL */
-	uint64_t deadline_ms;	/* how long to try to stop the target */
-	uint64_t copy_limit;	/* bytes held in memory while it is stopped; 0: a quarter of what is free */
-	unsigned reserve_percent; /* of the store's filesystem that stays free */
-	int store_fd;		/* the store's directory, not owned */
+	const char *cow;      /* cow_snapshot, or NULL */
+	uint64_t deadline_ms; /* how long to try to stop the target */
+	uint64_t
+	    copy_limit; /* bytes held in memory while it is stopped; 0: a quarter of what is free */
+	unsigned reserve_percent;	      /* of the store's filesystem that stays free */
+	int store_fd;			      /* the store's directory, not owned */
 	const struct ckpt_identity *identity; /* NULL: as we are */
 	uint32_t owner_uid;
 	struct ckpt_calls *calls; /* updated by step(); not owned; NULL: none are known */
@@ -82,11 +83,11 @@ struct ckpt_job_status {
 	enum ckpt_job_state state;
 	enum ckpt_mode mode; /* AUTO: not decided yet */
 	int32_t pid;
-	int32_t error;	     /* positive errno when FAILED */
-	uint32_t progress;   /* percent */
+	int32_t error;	   /* positive errno when FAILED */
+	uint32_t progress; /* percent */
 	uint64_t pause_us;
-	uint64_t bytes;	     /* captured so far, without holes */
-	uint64_t stored;     /* bytes it takes in the store */
+	uint64_t bytes;		   /* captured so far, without holes */
+	uint64_t stored;	   /* bytes it takes in the store */
 	char name[CKPT_NAME_SIZE]; /* "" while there is none; final when DONE */
 	char said[CKPT_SAID_SIZE]; /* a sentence of what was tried, when FAILED */
 };

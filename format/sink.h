@@ -29,8 +29,9 @@ struct ckpt_sink;
 
 struct ckpt_begin {
 	int32_t pid;
-	uint64_t expected_bytes;	 /* for progress: 0 unknown */
-	const struct ckpt_regions *plan; /* where pages will lie, as far as known; a hint, may be NULL */
+	uint64_t expected_bytes; /* for progress: 0 unknown */
+	const struct ckpt_regions
+	    *plan; /* where pages will lie, as far as known; a hint, may be NULL */
 };
 
 struct ckpt_end {

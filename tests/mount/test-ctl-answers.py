@@ -225,11 +225,15 @@ class Refused(ckpttest.TestCase):
 
 
 class NoSpace(ckpttest.TestCase):
-    def test_enospc_leaves_nothing_and_the_target_runs_on(self):
-        process = self.mkproc("big=0x2000000", "threads=3")
+    def make_small(self):
         tmpfs = self.make_dir("small")
         self.run_ok("mount", "-t", "tmpfs", "-o", "size=12m", "none", tmpfs)
         self.addCleanup(subprocess.run, ["umount", "-l", tmpfs], check=False)
+        return tmpfs
+
+    def test_enospc_leaves_nothing_and_the_target_runs_on(self):
+        process = self.mkproc("big=0x2000000", "threads=3")
+        tmpfs = self.make_small()
         with self.mount("reserve=0", store="small/store") as m:
             small = self.mkproc()
             m.write(f"{small.pid} name=before")
@@ -246,7 +250,9 @@ class NoSpace(ckpttest.TestCase):
 
     def test_enospc_below_the_reserve(self):
         process = self.mkproc()
-        with self.mount("reserve=99") as m:
+        with open(os.path.join(self.make_small(), "other"), "wb") as f:
+            f.write(bytes(2 << 20))
+        with self.mount("reserve=90", store="small/store") as m:
             self.assertEqual(m.answer(f"{process.pid}"), "ENOSPC")
             self.assertEqual(m.names(), [])
             self.assertEqual(m.staging(), [])
