@@ -31,6 +31,7 @@ struct ops_handle {
 	struct ckfs_file file;
 	struct ckfs_ctl *ctl; /* NULL: a file of a checkpoint */
 	bool same;	      /* as it was when the kernel read it last */
+	struct stat st;	      /* of when it was opened */
 };
 
 /* An open directory: its names as they were when it was opened, or rewound. */
@@ -125,7 +126,10 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	int r;
 
 	r = ckfs_tree_stat(server->tree, ops_node(server, ino), &entry);
-	if (r < 0)
+	/* The kernel asks, too, for who reads on in a file that was removed: it never changes. */
+	if (r == -ENOENT && fi && !((struct ops_handle *)(uintptr_t)fi->fh)->ctl)
+		fuse_reply_attr(req, &((struct ops_handle *)(uintptr_t)fi->fh)->st, OPS_DAY_S);
+	else if (r < 0)
 		fuse_reply_err(req, -r);
 	else
 		fuse_reply_attr(req, &entry.st, entry.trust == CKFS_TRUST_ALL ? OPS_DAY_S : 0);
@@ -169,6 +173,7 @@ static int ops_handle_new(struct ckfs_server *server, fuse_req_t req, fuse_ino_t
 			  struct ops_handle **ret)
 {
 	struct ckfs_node *node = ops_node(server, ino);
+	struct ckfs_entry entry = {};
 	struct ops_handle *handle;
 	int r;
 
@@ -183,11 +188,14 @@ static int ops_handle_new(struct ckfs_server *server, fuse_req_t req, fuse_ino_t
 		r = -EPERM;
 	else
 		r = ckfs_tree_open(server->tree, node, &handle->same, &handle->file);
+	if (r == 0 && !handle->ctl)
+		r = ckfs_tree_stat(server->tree, node, &entry);
 	if (r < 0) {
 		ops_handle_free(handle);
 		return r;
 	}
 
+	handle->st = entry.st;
 	*ret = handle;
 	return 0;
 }

@@ -344,9 +344,10 @@ static void child_traced(struct child *child)
 	pid_t pid = fork();
 
 	child_need(pid >= 0);
-	if (pid == 0)
-		child_wait(child);
-	child_need(ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0);
+	/* It is not the one to say that all is ready. */
+	for (; pid == 0; pause())
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	child_need(ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_EXITKILL) == 0);
 	child->facts[0] = (uint64_t)pid;
 	child_wait(child);
 }

@@ -2,7 +2,7 @@
 """System calls that a capture interrupts go on as if nothing had been.
 
 mkproc's process aborts at the first EINTR that it did not ask for, when one that it needs does
-not come, and when a wait of 300 ms takes more than a second.
+not come, and when a wait of 300 ms takes more than two seconds.
 """
 
 import ctypes
