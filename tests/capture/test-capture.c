@@ -339,14 +339,21 @@ static void no_signal_is_lost_or_doubled(void **state)
 	child_end(&child);
 }
 
+/* For a child's own child: it is not the one to say that all is ready. */
+static void idle_silently(void)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
 static void child_traced(struct child *child)
 {
 	pid_t pid = fork();
 
 	child_need(pid >= 0);
-	/* It is not the one to say that all is ready. */
-	for (; pid == 0; pause())
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (pid == 0)
+		idle_silently();
 	child_need(ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_EXITKILL) == 0);
 	child->facts[0] = (uint64_t)pid;
 	child_wait(child);

@@ -195,6 +195,7 @@ static int make_shorts(struct mkproc *proc, const char *argument, struct json_ob
 const struct mkproc_factory mkproc_calls[] = {
 	{ "calls", "threads in all calls that a stop interrupts, and aborts on EINTR", make_calls },
 	{ "alarm", "a thread whose waits are ended by a signal's EINTR alone", make_alarms },
-	{ "short", "a thread that waits 300 ms at a time, and aborts after two seconds", make_shorts },
+	{ "short", "a thread that waits 300 ms at a time, and aborts after two seconds",
+	  make_shorts },
 	{},
 };
